@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file decode.h
+ * What hardware reports about a second-stage fault, turned into a struct tdp_fault.
+ *
+ * Pure functions. Context: any. Sleeps: no. Each sets size, flags, gpa, access and gva of *fault.
+ * Fails: TDP_EINVAL for a report that is not a second-stage fault; *fault is then not written.
+ */
+#ifndef TDP_DECODE_H
+#define TDP_DECODE_H
+
+#include <tdp/tdp.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * EPT violation (Intel SDM vol. 3C, table 28-7 "Exit Qualification for EPT Violations"): qualification,
+ * guest-physical address, guest-linear address (used when bit 7 says it is valid).
+ */
+TDP_API int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, struct tdp_fault *fault);
+/** EPT misconfiguration: only the guest-physical address is reported (SDM vol. 3C, 29.3.3.1). */
+TDP_API int tdp_decode_ept_misconfig(uint64_t gpa, struct tdp_fault *fault);
+/** Nested page fault (AMD APM vol. 2, 15.25.6): EXITINFO1 error code, EXITINFO2 address. */
+TDP_API int tdp_decode_npf(uint64_t exitinfo1, uint64_t exitinfo2, struct tdp_fault *fault);
+/** Stage-2 abort taken to EL2 (Arm DDI 0487, D17.2.37 ESR_ELx, HPFAR_EL2, FAR_EL2). */
+TDP_API int tdp_decode_s2(uint64_t esr, uint64_t hpfar, uint64_t far, struct tdp_fault *fault);
+/** Fault of the test format: bits 0..2 access, 3 present, 4 reserved, 5 access flag. */
+TDP_API int tdp_decode_test(uint64_t code, uint64_t gpa, struct tdp_fault *fault);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

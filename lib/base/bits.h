@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Bit arithmetic and the few compiler builtins that lib/ uses; nothing else spells __builtin_*. */
+#ifndef TDPI_BASE_BITS_H
+#define TDPI_BASE_BITS_H
+
+#include <tdp/base.h>
+
+typedef uint64_t tdpi_gfn_t; /* guest frame number: gpa >> 12 */
+
+#define TDPI_BIT(n) ((uint64_t)1 << (n))
+/* Bits hi..lo, both included; hi <= 63. */
+#define TDPI_MASK(hi, lo) ((~(uint64_t)0 >> (63 - (hi))) & (~(uint64_t)0 << (lo)))
+
+#define TDPI_ALWAYS_INLINE static inline __attribute__((always_inline))
+#define TDPI_COLD __attribute__((cold, noinline))
+#define tdpi_likely(x) __builtin_expect(!!(x), 1)
+#define tdpi_unlikely(x) __builtin_expect(!!(x), 0)
+
+static inline unsigned tdpi_ctz64(uint64_t v)
+{
+	return (unsigned)__builtin_ctzll(v); /* v != 0 */
+}
+
+static inline unsigned tdpi_popcount64(uint64_t v)
+{
+	unsigned n = 0;
+
+	/* The builtin may become a libgcc call (__popcountdi2), which a freestanding core has not. */
+	for (; v; v &= v - 1)
+		n++;
+	return n;
+}
+
+static inline uint64_t tdpi_rotl64(uint64_t v, unsigned n)
+{
+	return (v << (n & 63)) | (v >> (-n & 63));
+}
+
+static inline uint64_t tdpi_min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t tdpi_max64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The object that holds a member. */
+#define tdpi_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What an entry format must define. The engine (lib/engine) is written against these names and is
+ * compiled once per format by lib/fmt/inst_<fmt>.c; a format is one header that says
+ * `#define FMT(name) ept_##name` style aliases for each of them. Signatures are checked here:
+ * contract_check.h redeclares every function, so a missing or different one does not compile.
+ *
+ * Laws (tests/format checks them for every format, level and attribute):
+ *   fmt_kind is total and kinds are disjoint; empty, frozen, mmio are not present for the MMU;
+ *   fmt_attr(fmt_leaf(pa, l, a, ad), l) == a and fmt_pa(...) == pa for every representable a;
+ *   fmt_split covers the leaf exactly; software bits never touch what the MMU reads;
+ *   every function is pure; `level` is the level of the table that holds the entry (0: 4K leaves).
+ *
+ * `ad` is a constant of the root: which of A and D the MMU sets by itself.
+ */
+#ifndef TDPI_FMT_CONTRACT_H
+#define TDPI_FMT_CONTRACT_H
+
+#include "base/assert.h"
+#include "base/bits.h"
+
+#include <tdp/backend.h>
+#include <tdp/walk.h>
+
+#define TDPI_HW_A 1u
+#define TDPI_HW_D 2u
+
+/*
+ * A leaf's meaning. Representable when: prot has R, or (exec-only formats) X without W;
+ * W implies mmu_w implies host_w; with no TDPI_HW_D: dirty == has W; tracked implies !accessed, no W,
+ * and no TDPI_HW_A (arm64: never tracked, a clear AF is the tracking).
+ */
+struct tdpi_attr {
+	uint16_t prot;   /* TDP_R|W|X granted (saved ones if tracked), TDP_MT_*, TDP_MT_FORCE, TDP_SW() */
+	bool host_w;     /* backing permits writes */
+	bool mmu_w;      /* the engine may grant W by itself (host_w and not write-tracked) */
+	bool accessed;
+	bool dirty;
+	bool tracked;    /* present for the engine, not for the MMU, until touched */
+};
+
+/* What a format needs from the mm to compose a root register value. */
+struct tdpi_root_geom {
+	tdp_pa_t pa;
+	uint32_t gpa_bits;
+	uint32_t levels;
+	uint32_t pages;   /* concatenated */
+	uint32_t ad;      /* TDPI_HW_* */
+	uint32_t vmid;
+	uint32_t pa_bits;
+};
+
+/*
+ * Constants that a format header defines:
+ *   FMT_ID             enum tdp_format
+ *   FMT_NAME           "ept"
+ *   FMT_INDEX_LG2      9: log2 entries per table (one table is one 4 KiB page, whatever it uses of it)
+ *   FMT_LEVELS_MIN/MAX of a tree
+ *   FMT_LEAF_LEVELS    bitmap of levels where leaves exist
+ *   FMT_GPA_BITS_MAX   widest input
+ *   FMT_PA_BITS_MAX    widest output
+ *   FMT_ROOT_PAGES_MAX 1, or 16 with concatenation
+ *   FMT_AD_ALWAYS      1 when the MMU's A and D cannot be switched off (NPT)
+ *   FMT_EXEC_ONLY      1 when X without R exists
+ *   FMT_AF_FAULT       1 when a clear Accessed bit faults unless the MMU sets it (arm64): no tracking
+ *   FMT_BBM            1 when live size or address changes need break-before-make
+ *   FMT_HIERARCHICAL   1 when table entries carry permissions
+ *
+ * Functions:
+ *   uint64_t fmt_empty(unsigned level)                  non-present value of a fresh table
+ *   uint64_t fmt_empty_young(unsigned level)            non-present, remembers "was accessed"; kind EMPTY
+ *   uint64_t fmt_frozen(unsigned level)                 non-present, being changed; kind FROZEN
+ *   uint64_t fmt_mmio(unsigned level, uint32_t gen)     non-present, gen < 2^16; kind MMIO
+ *   uint32_t fmt_mmio_gen(uint64_t e, unsigned level)
+ *   enum tdp_entry_kind fmt_kind(uint64_t e, unsigned level)
+ *   tdp_pa_t fmt_pa(uint64_t e, unsigned level)         of a TABLE or LEAF, as stored (C-bit included)
+ *   uint64_t fmt_table(tdp_pa_t pa, unsigned level)     full permissions (narrowing is the leaves' job)
+ *   uint64_t fmt_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+ *   struct tdpi_attr fmt_attr(uint64_t e, unsigned level)
+ *   uint64_t fmt_split(uint64_t leaf, unsigned level, unsigned i)
+ *                          entry i of the table (level - 1) that replaces a huge leaf: same attributes,
+ *                          pa advanced by i pages of level - 1 (arm64: block -> page encoding at 0)
+ *   uint64_t fmt_merge(uint64_t child, unsigned level)  the leaf at `level` whose first child (at
+ *                          level - 1) this is: inverse of fmt_split(., level, 0)
+ *   unsigned fmt_perm(uint64_t e, unsigned level, unsigned ad)
+ *                          TDP_R|W|X the MMU grants now without a fault (arm64 DBM counts as W when
+ *                          ad has TDPI_HW_D; tracked or AF-clear without TDPI_HW_A: 0)
+ *   bool fmt_accessed(uint64_t e, unsigned level);  bool fmt_dirty(...)   of a LEAF
+ *   uint64_t fmt_a_bits(unsigned level)     to AND out to clear Accessed when the MMU sets it
+ *   uint64_t fmt_d_bits(unsigned level)     to AND out to clear Dirty when the MMU sets it
+ *   uint64_t fmt_old(uint64_t e, unsigned level, unsigned ad)
+ *                          aged: Accessed cleared; without TDPI_HW_A made access-tracked: W dropped
+ *                          (AF_FAULT formats: AF cleared only)
+ *   uint64_t fmt_young(uint64_t e, unsigned level, unsigned ad)
+ *                          touched: Accessed set, saved permissions restored (never W)
+ *   uint64_t fmt_wrprot(uint64_t e, unsigned level)       W (and DBM, and D) cleared, mmu_w kept
+ *   uint64_t fmt_mkwrite(uint64_t e, unsigned level, unsigned ad)  W and D set (ad HW_D: DBM too)
+ *   uint64_t fmt_set_mmu_w(uint64_t e, unsigned level, bool on)  off implies wrprot done by caller
+ *   uint64_t fmt_volatile(uint64_t e, unsigned level, unsigned ad)
+ *                          the bits the MMU could still set in this entry now (0: plain store is safe);
+ *                          arm64 with HW_D: S2AP.W when DBM is set and W clear
+ *   bool fmt_valid(uint64_t e, unsigned level, unsigned pa_bits)  no reserved bit, no illegal combination
+ *   bool fmt_mt_ok(uint32_t prot)                      the memory type can be said
+ *   bool fmt_live_change_ok(uint64_t old, uint64_t new_, unsigned level, unsigned bbm_level)
+ *                          may replace old directly (else break before make); both present
+ *   int  fmt_levels(unsigned gpa_bits, unsigned forced)   number of levels or TDP_ERANGE/TDP_ENOTSUP
+ *   unsigned fmt_root_pages(unsigned gpa_bits, unsigned levels)
+ *   void fmt_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])   register values
+ */
+
+#endif
