@@ -93,13 +93,15 @@ struct tdp_emu_exit {
 		struct { uint64_t exitinfo1, exitinfo2; } npf;
 		struct { uint64_t esr, hpfar, far; } s2;
 		struct { uint64_t code, gpa; } test;
-		struct { uint64_t address, code; } guest; /* x86: CR2 and #PF code; arm64: FAR, ESR */
+		struct { uint64_t address, code; } guest; /* x86: CR2, #PF code (~0: #GP); arm64: FAR, ESR */
 	} raw;
 };
 
+/** With an access: at user privilege (x86 CPL 3, arm64 EL0), else at system privilege. */
+#define TDP_EMU_USER 0x100u
 /**
- * One access by guest-physical address (a guest without paging): access is TDP_R, TDP_W or TDP_X.
- * Returns exit->reason. exit must not be NULL.
+ * One access by guest-physical address (a guest without paging): access is TDP_R, TDP_W or TDP_X, with
+ * TDP_EMU_USER or without. Returns exit->reason; TDP_EINVAL for anything else, then nothing was done.
  */
 TDP_API int tdp_emu_access(struct tdp_emu_vcpu *vcpu, tdp_gpa_t gpa, uint32_t access,
 			   struct tdp_emu_exit *exit);
