@@ -34,11 +34,11 @@
 #define NPT_GEN_LO TDPI_MASK(11, 1)
 #define NPT_GEN_HI TDPI_MASK(58, 54)
 
-TDPI_STATIC_ASSERT((NPT_P | NPT_RW | NPT_US | NPT_MT | NPT_A | NPT_D | NPT_PS | NPT_UNUSED | NPT_PA |
-		    NPT_HOST_W | NPT_MMU_W | NPT_SW | NPT_OFF | NPT_NX) == ~(uint64_t)0,
+TDPI_STATIC_ASSERT((NPT_P | NPT_RW | NPT_US | NPT_MT | NPT_A | NPT_D | NPT_PS | NPT_UNUSED |
+		    NPT_PA | NPT_HOST_W | NPT_MMU_W | NPT_SW | NPT_OFF | NPT_NX) == ~(uint64_t)0,
 		   "every bit of a leaf is spoken for");
-TDPI_STATIC_ASSERT((NPT_P + NPT_RW + NPT_US + NPT_MT + NPT_A + NPT_D + NPT_PS + NPT_UNUSED + NPT_PA +
-		    NPT_HOST_W + NPT_MMU_W + NPT_SW + NPT_OFF + NPT_NX) == ~(uint64_t)0,
+TDPI_STATIC_ASSERT((NPT_P + NPT_RW + NPT_US + NPT_MT + NPT_A + NPT_D + NPT_PS + NPT_UNUSED +
+		    NPT_PA + NPT_HOST_W + NPT_MMU_W + NPT_SW + NPT_OFF + NPT_NX) == ~(uint64_t)0,
 		   "and only once");
 TDPI_STATIC_ASSERT(((NPT_GEN_LO | NPT_GEN_HI) &
 		    (NPT_P | NPT_PA | NPT_IS_FROZEN | NPT_IS_MMIO)) == 0,
