@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One guest access: TLB, walk, fault. Decides what stays cached, which is where architectures differ.
+ * One guest access: TLB, walk, fault. Decides what stays cached, which is where architectures
+ * differ.
  */
 #include "emu_int.h"
 
@@ -39,7 +40,7 @@ static bool faults_invalidate(const struct tdp_emu_vcpu *v)
 	return v->regs.caps & TDP_CAP_FAULT_INVALIDATES;
 }
 
-/* SDM vol. 3C, 29.4.3.1: a violation drops what would be used to translate this gpa, tables included. */
+/* SDM vol. 3C, 29.4.3.1: a violation drops what would translate this gpa, tables included. */
 static void drop_gpa(struct tdp_emu_vcpu *v, tdp_gpa_t gpa)
 {
 	tdpi_emu_map_drop_addr(&v->leaf, v->regs.tag, gpa);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From a raw exit to a struct tdp_fault, by the library's own public decoders: this is the one place where
- * the walker meets the library, and what it hands over is only what hardware would report.
+ * From a raw exit to a struct tdp_fault, by the library's own public decoders: this is the one
+ * place where the walker meets the library, and what it hands over is only what hardware would
+ * report.
  */
 #include <tdp/decode.h>
 

@@ -13,7 +13,7 @@
 
 #include <tdp/emu.h>
 
-/* Execute at user privilege (arm64 EL0) where the format tells it from execute at system privilege. */
+/* Execute at user privilege, where the format tells it from system privilege (arm64 EL0, EL1). */
 #define EMU_XU 0x8u
 #define EMU_PROT_ALL (TDP_RWX | EMU_XU)
 
@@ -43,7 +43,7 @@ enum emu_fault {
 	EMU_F_BUS,
 };
 
-/* One entry, decoded. set_a and set_d are ORed into the stored word; 0 when there is nothing to set. */
+/* One entry, decoded. set_a and set_d are ORed into the stored word; 0: nothing to set. */
 struct emu_entry {
 	tdp_pa_t pa;
 	uint64_t set_a;
@@ -94,7 +94,8 @@ struct emu_arch {
 	/* Fill caps for a machine that lacks nothing of this format. */
 	void (*caps)(struct tdp_backend_caps *caps);
 	/* Registers into *regs (caps, leaf_levels, output_bits, gpa_bits are set); TDP_EINVAL. */
-	int (*load)(struct emu_regs *regs, const uint64_t hw[2], const struct tdp_backend_caps *caps);
+	int (*load)(struct emu_regs *regs, const uint64_t hw[2],
+		    const struct tdp_backend_caps *caps);
 	enum emu_kind (*decode)(const struct emu_regs *regs, uint64_t raw, unsigned level,
 				struct emu_entry *e);
 	/* Sets reason and raw of the exit. */
@@ -105,7 +106,7 @@ struct emu_arch {
 extern const struct emu_arch tdpi_emu_ept, tdpi_emu_npt, tdpi_emu_s2, tdpi_emu_test;
 const struct emu_arch *tdpi_emu_arch(uint32_t format);
 
-/* ---- tlb.c: a map from (tag, aligned block of addresses) that never evicts ---------------------- */
+/* ---- tlb.c: a map from (tag, aligned block of addresses) that never evicts ------------------- */
 
 struct emu_slot {
 	uint64_t key; /* start of the block | log2 of its size */
@@ -157,7 +158,7 @@ void tdpi_emu_map_drop_addr(struct emu_map *map, uint64_t tag, uint64_t addr);
 bool tdpi_emu_map_overlap(struct emu_map *map, const uint64_t *tag, uint64_t start, uint64_t last,
 			  bool (*fn)(void *arg, const struct emu_slot *s), void *arg);
 
-/* ---- gone.c: the set of forbidden pages --------------------------------------------------------- */
+/* ---- gone.c: the set of forbidden pages ------------------------------------------------------ */
 
 struct emu_gone {
 	uint64_t pages; /* how many; 0 is the fast path */
@@ -175,7 +176,7 @@ static inline bool tdpi_emu_is_gone(const struct emu_gone *g, tdp_pa_t pa)
 	return __atomic_load_n(&g->pages, __ATOMIC_ACQUIRE) && tdpi_emu_gone_slow(g, pa);
 }
 
-/* ---- the machine -------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct tdp_emu {
 	struct tdp_emu_config cfg;
@@ -238,7 +239,7 @@ static inline void emu_unlock(struct tdp_emu_vcpu *v)
 	pthread_mutex_unlock(v->lock);
 }
 
-/* ---- walk.c, access.c, twins.c, stage1_*.c ------------------------------------------------------ */
+/* ---- walk.c, access.c, twins.c, stage1_*.c --------------------------------------------------- */
 
 /* Where a walk reads: the vCPU's machine, or (vcpu NULL) a callback, which never sets bits. */
 struct emu_walk {
@@ -247,6 +248,7 @@ struct emu_walk {
 	int (*read)(void *arg, tdp_pa_t pa, uint64_t *entry);
 	void *read_arg;
 	uint32_t refs;
+	bool again;
 };
 
 enum emu_fault tdpi_emu_walk(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The backend operations: probe, root load, flushes and reload. A flush takes each vCPU's lock in turn, so
- * when it returns the walks that were under way have ended and nothing of before is cached.
+ * The backend operations: probe, root load, flushes and reload. A flush takes each vCPU's lock in
+ * turn, so when it returns the walks that were under way have ended and nothing of before is
+ * cached.
  */
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Walks of tables that are not this machine's memory: read by a callback, nothing cached, no bit set.
+ * Walks of tables that are not this machine's memory: read by a callback, nothing cached, no bit
+ * set.
  */
 #include <string.h>
 

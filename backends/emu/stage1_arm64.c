@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's own VMSAv8-64 stage 1 (Arm DDI 0487, D8.3 to D8.5): TTBR0_EL1, 4 KiB granule, 48 bits, blocks,
- * AF by software (TCR_EL1.HA clear), AP, PXN, UXN and their hierarchical forms. SCTLR_EL1.WXN and PAN clear.
+ * The guest's own VMSAv8-64 stage 1 (Arm DDI 0487, D8.3 to D8.5): TTBR0_EL1, 4 KiB granule, 48
+ * bits, blocks, AF by software (TCR_EL1.HA clear), AP, PXN, UXN and their hierarchical forms.
+ * SCTLR_EL1.WXN and PAN clear.
  */
 #include "emu_int.h"
 
@@ -63,7 +64,8 @@ int tdpi_emu_s1_arm64(struct emu_s1 *s)
 		return guest_abort(s, FSC_TRANSLATION, 3);
 	for (unsigned level = 3;; level--) {
 		unsigned shift = 12 + 9 * level;
-		uint64_t *word = tdpi_emu_guest_entry(s, table + 8 * (s->gva >> shift & 511), false);
+		tdp_gpa_t at = table + 8 * (s->gva >> shift & 511);
+		uint64_t *word = tdpi_emu_guest_entry(s, at, false);
 		uint64_t e, offset = EMU_BIT(shift) - 1;
 
 		if (!word)

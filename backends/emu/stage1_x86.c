@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's own long-mode tables (SDM vol. 3A, 4.5 to 4.8): 4 or 5 levels, 2M and 1G pages, R/W, U/S, NX,
- * Accessed and Dirty set in guest memory. The guest has CR0.WP and EFER.NXE set, SMEP and SMAP clear.
+ * The guest's own long-mode tables (SDM vol. 3A, 4.5 to 4.8): 4 or 5 levels, 2M and 1G pages,
+ * R/W, U/S, NX, Accessed and Dirty set in guest memory. The guest has CR0.WP and EFER.NXE set,
+ * SMEP and SMAP clear.
  */
 #include "emu_int.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The map behind TLB and walk caches: open addressing, grows instead of evicting, so that a translation
- * stays until something really drops it.
+ * The map behind TLB and walk caches: open addressing, grows instead of evicting, so that a
+ * translation stays until something really drops it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,9 @@ static uint32_t map_mask(const struct emu_map *map)
 
 static uint32_t map_home(const struct emu_map *map, uint64_t tag, uint64_t key)
 {
-	uint64_t h = ((key >> 12) ^ (key << 52) ^ (tag * 0xff51afd7ed558ccdull)) * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (key >> 12) ^ (key << 52) ^ (tag * 0xff51afd7ed558ccdull);
 
+	h *= 0x9e3779b97f4a7c15ull;
 	return (uint32_t)(h >> (64 - map->cap_lg2));
 }
 
@@ -183,8 +184,9 @@ static void map_drop_scan(struct emu_map *map, uint64_t start, uint64_t last, bo
 		/* A removal may move another entry here: look again. */
 		while (map_live(map, i)) {
 			const struct emu_slot *s = &map->slot[i];
+			uint64_t at = aux ? s->aux : emu_slot_start(s);
 
-			if (!overlaps(aux ? s->aux : emu_slot_start(s), emu_slot_lg2(s), start, last))
+			if (!overlaps(at, emu_slot_lg2(s), start, last))
 				break;
 			map_remove(map, i);
 		}
@@ -243,7 +245,8 @@ void tdpi_emu_map_drop_addr(struct emu_map *map, uint64_t tag, uint64_t addr)
 }
 
 static bool map_overlap_scan(struct emu_map *map, const uint64_t *tag, uint64_t start,
-			     uint64_t last, bool (*fn)(void *arg, const struct emu_slot *s), void *arg)
+			     uint64_t last, bool (*fn)(void *arg, const struct emu_slot *s),
+			     void *arg)
 {
 	for (uint32_t i = 0; i <= map_mask(map); i++) {
 		const struct emu_slot *s = &map->slot[i];

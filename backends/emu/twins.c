@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The check that no two cached translations of one gpa disagree (TDP_EMU_CHECK_TWINS). All vCPUs then
- * share one lock, which the caller holds, so their maps and the list of them stand still.
+ * The check that no two cached translations of one gpa disagree (TDP_EMU_CHECK_TWINS). All vCPUs
+ * then share one lock, which the caller holds, so their maps and the list of them stand still.
  */
 #include "emu_int.h"
 

@@ -80,8 +80,8 @@ void tdpi_emu_drop_range(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last)
 	if (!v->combined.count)
 		return;
 	/*
-	 * A combined translation also stands for the guest tables it came through. Which ones each came
-	 * through is not kept; if any of them moves, all combined translations go.
+	 * A combined translation also stands for the guest tables it came through. Which ones
+	 * each came through is not kept; if any of them moves, all combined translations go.
 	 */
 	if (tdpi_emu_map_overlap(&v->pt_pages, NULL, start, last, found, NULL))
 		tdpi_emu_drop_combined(v);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The second-stage walk that all formats share: read an entry, let the format decode it, cache pointers to
- * tables, set Accessed and Dirty.
+ * The second-stage walk that all formats share: read an entry, let the format decode it, cache
+ * pointers to tables, set Accessed and Dirty.
  *
- * Hardware may do more than it must, and this walker does: it caches a pointer to a table the moment it
- * reads it, also when the walk then ends in a fault, and starts the next walk from the deepest pointer.
+ * Hardware may do more than it must, and this walker does: it caches a pointer to a table the
+ * moment it reads it, also when the walk then ends in a fault, and starts the next walk from the
+ * deepest pointer.
  */
 #include "emu_int.h"
 
@@ -17,7 +18,7 @@ static uint64_t index_at(const struct emu_regs *r, unsigned level, tdp_gpa_t gpa
 {
 	uint64_t i = gpa >> level_shift(r, level);
 
-	/* The root may be wider than a table (concatenated tables); gpa < 1 << input_bits bounds it. */
+	/* The root may be wider than a table (concatenation); gpa < 1 << input_bits bounds it. */
 	return level == r->start ? i : i & (EMU_BIT(r->index_lg2) - 1);
 }
 
@@ -55,8 +56,8 @@ static bool read_entry(struct emu_walk *w, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t 
 }
 
 /*
- * OR bits into an entry if it still is what was decoded; false: walk again. A failure means that somebody
- * else changed the entry, so retrying cannot go on without progress elsewhere.
+ * OR bits into an entry if it still is what was decoded; false: walk again. A failure means that
+ * somebody else changed the entry, so retrying cannot go on without progress elsewhere.
  */
 static bool set_bits(uint64_t *word, uint64_t raw, uint64_t bits)
 {
@@ -86,7 +87,7 @@ static void cache_table(struct emu_walk *w, tdp_gpa_t gpa, tdp_pa_t table, unsig
 }
 
 static enum emu_fault leaf_access(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x,
-				  const struct emu_entry *e, uint64_t *word, uint64_t raw, bool *again)
+				  const struct emu_entry *e, uint64_t *word, uint64_t raw)
 {
 	uint64_t bits;
 
@@ -101,7 +102,7 @@ static enum emu_fault leaf_access(struct emu_walk *w, const struct emu_req *q, s
 	if (!bits || !word)
 		return EMU_F_NONE;
 	if (!set_bits(word, raw, bits)) {
-		*again = true;
+		w->again = true;
 		return EMU_F_NONE;
 	}
 	w->vcpu->st.accessed_set += e->set_a != 0;
@@ -109,9 +110,8 @@ static enum emu_fault leaf_access(struct emu_walk *w, const struct emu_req *q, s
 	return EMU_F_NONE;
 }
 
-/* One attempt. *again: an entry changed under our atomic update. */
-static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x,
-				bool *again)
+/* One attempt; w->again tells that an entry changed under our atomic update. */
+static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x)
 {
 	const struct emu_regs *r = w->regs;
 	tdp_pa_t table = r->root;
@@ -143,11 +143,11 @@ static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, str
 			return EMU_F_SIZE;
 		x->prot &= e.prot;
 		if (kind == EMU_LEAF)
-			return leaf_access(w, q, x, &e, word, raw, again);
+			return leaf_access(w, q, x, &e, word, raw);
 		/* Accessed comes before the pointer may be cached (SDM vol. 3C, 29.3.5). */
 		if (e.set_a && word) {
 			if (!set_bits(word, raw, e.set_a)) {
-				*again = true;
+				w->again = true;
 				return EMU_F_NONE;
 			}
 			w->vcpu->st.accessed_set++;
@@ -160,7 +160,6 @@ static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, str
 enum emu_fault tdpi_emu_walk(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x)
 {
 	enum emu_fault fault;
-	bool again;
 
 	x->lg2 = 12;
 	x->pa = 0;
@@ -170,8 +169,8 @@ enum emu_fault tdpi_emu_walk(struct emu_walk *w, const struct emu_req *q, struct
 	if (q->gpa >> w->regs->input_bits)
 		return EMU_F_ABSENT;
 	do {
-		again = false;
-		fault = walk_once(w, q, x, &again);
-	} while (again);
+		w->again = false;
+		fault = walk_once(w, q, x);
+	} while (w->again);
 	return fault;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Intel EPT as the SDM has it: vol. 3C, 25.6.11 (EPTP), 29.3.2 (tables 29-1 to 29-7), 29.3.3 (misconfigurations
- * and violations), table 28-7 (exit qualification). Not in this machine: mode-based execute, supervisor
- * shadow-stack control, sub-page permissions, paging-write, #VE.
+ * Intel EPT as the SDM has it: vol. 3C, 25.6.11 (EPTP), 29.3.2 (tables 29-1 to 29-7), 29.3.3
+ * (misconfigurations and violations), table 28-7 (exit qualification). Not in this machine:
+ * mode-based execute, supervisor shadow-stack control, sub-page permissions, paging-write, #VE.
  */
 #include "emu_int.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * AMD nested paging as the APM has it: vol. 2, 5.3 and 5.4 (long-mode tables), 15.25.5 and 15.25.6 (nested walk,
- * EXITINFO1). The host has EFER.NXE set. All nested accesses are user accesses, so U must be set at
- * every level; A and D are always set by the hardware.
+ * AMD nested paging as the APM has it: vol. 2, 5.3 and 5.4 (long-mode tables), 15.25.5 and
+ * 15.25.6 (nested walk, EXITINFO1). The host has EFER.NXE set. All nested accesses are user
+ * accesses, so U must be set at every level; A and D are always set by the hardware.
  */
 #include "emu_int.h"
 
@@ -13,7 +13,6 @@
 #define NPT_D EMU_BIT(6)
 #define NPT_PS EMU_BIT(7)
 #define NPT_NX EMU_BIT(63)
-#define CR4_LA57 EMU_BIT(12)
 
 static void npt_caps(struct tdp_backend_caps *caps)
 {
@@ -28,10 +27,10 @@ static void npt_caps(struct tdp_backend_caps *caps)
 static int npt_load(struct emu_regs *r, const uint64_t hw[2], const struct tdp_backend_caps *caps)
 {
 	uint64_t addr = EMU_BITS(51, 12) & ~EMU_BITS(63, r->output_bits);
-	unsigned levels = hw[1] & CR4_LA57 ? 5 : 4;
+	unsigned levels = hw[1] ? 5 : 4; /* 1: CR4.LA57 of the host is set */
 
 	/* Bits 3 and 4 are PWT and PCD; the rest below the address must be zero. */
-	if (hw[0] & ~(addr | 0x18) || hw[1] & ~CR4_LA57 || levels > caps->max_levels)
+	if (hw[0] & ~(addr | 0x18) || hw[1] > 1 || levels > caps->max_levels)
 		return TDP_EINVAL;
 	r->root = hw[0] & addr;
 	/* The vCPU keeps its ASID when nCR3 changes: no part of the root is in the tag. */

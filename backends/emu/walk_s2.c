@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arm VMSAv8-64 stage 2, 4 KiB granule, without LPA2: DDI 0487, D8.2 (translation process), D8.3 (descriptors),
- * D8.4 and D8.5 (permissions, hardware update of AF and dirty state), VTCR_EL2, VTTBR_EL2, ESR_EL2.
- * FEAT_XNX is there. The contiguous bit is a hint that this machine does not take.
+ * Arm VMSAv8-64 stage 2, 4 KiB granule, without LPA2: DDI 0487, D8.2 (translation process), D8.3
+ * (descriptors), D8.4 and D8.5 (permissions, hardware update of AF and dirty state), VTCR_EL2,
+ * VTTBR_EL2, ESR_EL2. FEAT_XNX is there. The contiguous bit is a hint that this machine does not
+ * take.
  */
 #include "emu_int.h"
 
@@ -17,7 +18,7 @@
 #define VTCR_VS EMU_BIT(19)
 #define VTCR_HA EMU_BIT(21)
 #define VTCR_HD EMU_BIT(22)
-/* T0SZ SL0 IRGN0 ORGN0 SH0 TG0 PS VS HA HD HWU NSW NSA; DS, SL2 and others are not in this machine. */
+/* T0SZ SL0 IRGN0 ORGN0 SH0 TG0 PS VS HA HD HWU NSW NSA; no DS, SL2 and others in this machine. */
 #define VTCR_KNOWN (EMU_BITS(19, 0) | VTCR_HA | VTCR_HD | EMU_BITS(31, 25))
 
 static void s2_caps(struct tdp_backend_caps *caps)
@@ -43,7 +44,7 @@ static int s2_load(struct emu_regs *r, const uint64_t hw[2], const struct tdp_ba
 	if (input > caps->gpa_bits || input > 48)
 		return TDP_EINVAL;
 	r->start = (uint8_t)(sl0 + 1); /* SL0 0, 1, 2: start at level 2, 1, 0 */
-	/* What the first level resolves: at least one bit, at most four more than a table (16 tables). */
+	/* What the first level resolves: one bit or more, at most four more than a table. */
 	bits = input - (12 + 9 * (unsigned)r->start);
 	if (input <= 12 + 9 * (unsigned)r->start || bits > 13)
 		return TDP_EINVAL;
@@ -87,7 +88,7 @@ static enum emu_kind s2_decode(const struct emu_regs *r, uint64_t raw, unsigned 
 {
 	bool leaf = level == 0 || !(raw & S2_TABLE);
 
-	/* Blocks exist at levels 1 and 2 of the architecture (2 and 1 here); 0b01 at the last is invalid. */
+	/* Blocks exist at Arm levels 1 and 2 (here 2 and 1); 0b01 at the last is invalid. */
 	if (!(raw & S2_VALID) || (level == 0 && !(raw & S2_TABLE)) || (leaf && level == 3))
 		return EMU_ABSENT;
 	if (leaf && !(r->leaf_levels >> level & 1))
@@ -132,7 +133,7 @@ static void s2_report(const struct emu_regs *r, const struct emu_req *q, enum em
 		break;
 	default:
 		kind = 0x04;
-		/* An input beyond the IPA size is a fault of level 0, wherever the walk would start. */
+		/* An input beyond the IPA size is a level 0 fault, wherever walks start. */
 		if (q->gpa >> r->input_bits)
 			level = 0;
 		break;
@@ -144,8 +145,9 @@ static void s2_report(const struct emu_regs *r, const struct emu_req *q, enum em
 	if (q->said & TDP_W)
 		exit->raw.s2.esr |= EMU_BIT(6);
 	/*
-	 * The architecture leaves HPFAR_EL2 unknown for a permission fault that is not on a stage-1 walk; this
-	 * machine fills it always, as its vCPU has no AT instruction to ask with.
+	 * The architecture leaves HPFAR_EL2 unknown for a permission fault that is not on a
+	 * stage-1 walk; this machine fills it always, as its vCPU has no AT instruction to ask
+	 * with.
 	 */
 	exit->raw.s2.hpfar = (q->gpa & EMU_BITS(51, 12)) >> 8;
 	exit->raw.s2.far = q->gva;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The hostile test format: 5 levels of 16 entries, leaves at levels 0, 1 and 3, every field where no real
- * architecture has it, "present" and "readable" inverted, each word rotated by its level. Written from the
- * definition, not from lib/fmt/test.h.
+ * The hostile test format: 5 levels of 16 entries, leaves at levels 0, 1 and 3, every field where
+ * no real architecture has it, "present" and "readable" inverted, each word rotated by its level.
+ * Written from the definition, not from lib/fmt/test.h.
  */
 #include "emu_int.h"
 
@@ -57,7 +57,7 @@ static enum emu_kind test_leaf(const struct emu_regs *r, uint64_t v, unsigned le
 		return EMU_RESERVED;
 	if (e->pa & (EMU_BIT(12 + 4 * level) - 1) || (v >> 13 & 7) > 3)
 		return EMU_RESERVED;
-	if ((v & T_DENY_R && v & T_W) || (v & T_X && !(r->caps & TDP_CAP_EXEC_ONLY) && v & T_DENY_R))
+	if (v & T_DENY_R && (v & T_W || (v & T_X && !(r->caps & TDP_CAP_EXEC_ONLY))))
 		return EMU_RESERVED;
 	e->prot = (v & T_DENY_R ? 0 : TDP_R) | (v & T_W ? TDP_W : 0) |
 		  (v & T_X ? TDP_X | EMU_XU : 0);
