@@ -117,6 +117,17 @@ static void test_pending(void **state)
 	PER_FLAVOUR(test, "memb"), PER_FLAVOUR(test, "mb"), PER_FLAVOUR(test, "qsbr"),             \
 		PER_FLAVOUR(test, "bp")
 
+#if defined(__SANITIZE_THREAD__)
+#define TEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,5 +135,9 @@ int main(void)
 		ALL_FLAVOURS(test_pending),
 	};
 
+	if (TEST_TSAN) {
+		print_message("skipped: ThreadSanitizer has no threads after fork()\n");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,6 +160,98 @@ static void test_defer_waits(void **state)
 	rcu->thread_unregister();
 }
 
+/*
+ * Plain accesses, ordered by RCU alone: what a reader saw through a pointer is not changed before it
+ * has left, neither by a callback nor after synchronize(). ThreadSanitizer sees no race only if the
+ * adapter tells it of that order, and would see one if a callback came early.
+ */
+struct shared {
+	const struct tdp_rcu_ops *rcu;
+	_Atomic(uint64_t *) published;
+	atomic_int stop, wrong;
+};
+
+struct garbage {
+	struct tdp_rcu_head head;
+	uint64_t value;
+};
+
+static void garbage_spoil(struct tdp_rcu_head *head)
+{
+	struct garbage *g = (struct garbage *)(void *)((char *)head - offsetof(struct garbage, head));
+
+	g->value = 0xdead;
+	free(g);
+}
+
+static void *shared_reader(void *arg)
+{
+	struct shared *s = arg;
+
+	s->rcu->thread_register();
+	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+		const uint64_t *p;
+
+		s->rcu->read_lock();
+		p = atomic_load_explicit(&s->published, memory_order_acquire);
+		if (*p != 1)
+			atomic_store(&s->wrong, 1);
+		s->rcu->read_unlock();
+		if (s->rcu->thread_offline) {
+			s->rcu->thread_offline();
+			s->rcu->thread_online();
+		}
+	}
+	s->rcu->thread_unregister();
+	return NULL;
+}
+
+static struct garbage *garbage_new(void)
+{
+	struct garbage *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	g->value = 1;
+	return g;
+}
+
+static void test_order(void **state)
+{
+	struct shared s = {.rcu = env_of(state)->rcu};
+	struct garbage *g = garbage_new();
+	pthread_t thread[2];
+
+	s.rcu->thread_register();
+	atomic_store(&s.published, &g->value);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, shared_reader, &s), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		struct garbage *fresh = garbage_new();
+
+		atomic_store_explicit(&s.published, &fresh->value, memory_order_release);
+		if (i & 1) {
+			s.rcu->defer(&g->head, garbage_spoil);
+		} else {
+			s.rcu->synchronize();
+			g->value = 0xdead;
+			free(g);
+		}
+		g = fresh;
+	}
+	atomic_store(&s.stop, 1);
+	/* An online QSBR thread that only waits would hold up the readers' own grace periods. */
+	if (s.rcu->thread_offline)
+		s.rcu->thread_offline();
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	if (s.rcu->thread_online)
+		s.rcu->thread_online();
+	assert_int_equal(atomic_load(&s.wrong), 0);
+	s.rcu->barrier();
+	free(g);
+	s.rcu->thread_unregister();
+}
+
 struct synchronizer {
 	const struct tdp_rcu_ops *rcu;
 	atomic_int done;
@@ -280,6 +372,7 @@ int main(void)
 		ALL_FLAVOURS(test_defer_waits),
 		ALL_FLAVOURS(test_synchronize_waits),
 		ALL_FLAVOURS(test_barrier),
+		ALL_FLAVOURS(test_order),
 		ALL_FLAVOURS(test_offline),
 		ALL_FLAVOURS(test_two_flavours),
 	};
