@@ -20,7 +20,7 @@ static int report(struct tdp_fault *fault, uint32_t flags, uint64_t gpa, uint32_
 	return TDP_OK;
 }
 
-/* Bits 0..2 what was tried, 3..5 what the entries permit, 7 GLA valid, 8 not on the guest's own walk. */
+/* Bits 0..2: what was tried, 3..5: what entries permit, 7: gla valid, 8: not on the guest's walk. */
 int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, struct tdp_fault *fault)
 {
 	uint32_t access = (uint32_t)qualification & TDP_RWX;
@@ -90,10 +90,11 @@ static int s2_flags(unsigned fsc)
 }
 
 /*
- * What a fault needs. On the guest's own walk the syndrome's instruction class and WnR speak of the
- * instruction, not of the table; and WnR is always set for cache maintenance. Both need reading, and
- * writing only where a mapping exists that refuses (a hardware update of the guest's entry, DC IVAC): a
- * read that was refused cannot be, since mappings of memory that permits R have R.
+ * What the memory must permit for the guest to go on. On a stage 1 walk the class and WnR speak of
+ * the instruction, not of the access to the guest's table; and WnR is always 1 for cache
+ * maintenance. Both read. Both also write at times (hardware update of the guest's entry, DC IVAC),
+ * which shows as a permission fault: a leaf lacks R only where its memory does, and then no answer
+ * helps.
  */
 static uint32_t s2_access(uint64_t esr, bool data, bool permission)
 {
@@ -106,7 +107,7 @@ static uint32_t s2_access(uint64_t esr, bool data, bool permission)
 
 /*
  * HPFAR_EL2 is UNKNOWN after a permission fault that is not on a stage 1 walk: the caller then
- * translates FAR_EL2 (AT S1E1R) and passes PAR_EL1's address in HPFAR's form.
+ * translates FAR_EL2 (AT S1E1R) and passes that address >> 8.
  */
 int tdp_decode_s2(uint64_t esr, uint64_t hpfar, uint64_t far, struct tdp_fault *fault)
 {
@@ -114,6 +115,7 @@ int tdp_decode_s2(uint64_t esr, uint64_t hpfar, uint64_t far, struct tdp_fault *
 	unsigned fsc = (unsigned)(esr & 0x3f);
 	int kind = s2_flags(fsc);
 	uint64_t gpa = (hpfar & S2_HPFAR_FIPA) << 8;
+	bool permission = (fsc & 0x3c) == 0x0c;
 	uint32_t flags;
 
 	if (!fault || kind < 0 || (ec != S2_EC_INSTRUCTION && ec != S2_EC_DATA))
@@ -121,11 +123,12 @@ int tdp_decode_s2(uint64_t esr, uint64_t hpfar, uint64_t far, struct tdp_fault *
 	flags = (uint32_t)kind;
 	if (!(esr & S2_FNV))
 		flags |= TDP_FAULT_GVA;
+	/* On a walk FAR has the offset of the guest's access, not that of its table entry. */
 	if (esr & S2_S1PTW)
-		flags |= TDP_FAULT_WALK; /* FAR has the offset of the access, not of the table entry */
+		flags |= TDP_FAULT_WALK;
 	else if (!(esr & S2_FNV))
 		gpa |= far & (TDP_PAGE_SIZE - 1);
-	return report(fault, flags, gpa, s2_access(esr, ec == S2_EC_DATA, (fsc & 0x3c) == 0x0c), far);
+	return report(fault, flags, gpa, s2_access(esr, ec == S2_EC_DATA, permission), far);
 }
 
 int tdp_decode_test(uint64_t code, uint64_t gpa, struct tdp_fault *fault)
