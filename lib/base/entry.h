@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The only accesses to entries of live tables. An entry changes through one of the three setters below
+ * (and only while its table is locked, which the token proves), or loses A, D or W by entry_clear().
+ */
+#ifndef TDPI_BASE_ENTRY_H
+#define TDPI_BASE_ENTRY_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+struct tdpi_table;
+
+/* One 64-bit word of a table; a struct so that nobody reads or writes it by accident. */
+typedef struct {
+	uint64_t word;
+} tdpi_entry_t;
+
+/* Proof that a table's lock is held and the table is not cut off. Only mm/table.h makes one. */
+struct tdpi_locked {
+	struct tdpi_table *t;
+};
+
+/* A leaf, or a word that is only judged. Orders nothing. */
+static inline uint64_t tdpi_entry_load(const tdpi_entry_t *ref)
+{
+	return tdpi_load_relaxed(&ref->word);
+}
+
+/* A1: pairs with tdpi_entry_publish(); what the word points to is complete. */
+static inline uint64_t tdpi_entry_load_table(const tdpi_entry_t *ref)
+{
+	return tdpi_load_acquire(&ref->word);
+}
+
+/* The old entry is not present (the MMU ignores it), the new one is complete. */
+static inline void tdpi_entry_publish(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t e)
+{
+	(void)l;
+	tdpi_store_release(&ref->word, e); /* A1: publish */
+}
+
+/* The old entry is present and live; what the MMU set until now comes back in the old value. */
+static inline uint64_t tdpi_entry_exchange(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t e)
+{
+	(void)l;
+	return tdpi_xchg_acq_rel(&ref->word, e);
+}
+
+/*
+ * Replace *old by e; false and *old refreshed when the MMU set a bit meanwhile (nobody else can: the
+ * table is locked).
+ */
+static inline bool tdpi_entry_update(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t *old,
+				     uint64_t e)
+{
+	(void)l;
+	return tdpi_cas_acq_rel(&ref->word, old, e);
+}
+
+/*
+ * A6: the old entry is live but has no bit left that the MMU could set (fmt_volatile() is 0), so no
+ * update of the MMU can fall between load and store. Never without the table's lock: it could bring
+ * back an entry that was zapped in between.
+ */
+static inline void tdpi_entry_overwrite(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t e)
+{
+	(void)l;
+	tdpi_store_relaxed(&ref->word, e);
+}
+
+/* Clear bits (A, D or W) of a present leaf; legal without the lock, bits of others stay. */
+static inline uint64_t tdpi_entry_clear(tdpi_entry_t *ref, uint64_t bits)
+{
+	return tdpi_and_relaxed(&ref->word, ~bits);
+}
+
+/* Nobody can reach this table: it is being filled, or was cut off, flushed and is only read. */
+static inline void tdpi_entry_init(tdpi_entry_t *ref, uint64_t e)
+{
+	tdpi_store_relaxed(&ref->word, e);
+}
+
+#endif

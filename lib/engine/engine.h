@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What one compiled engine (one format) offers to the format-blind rest: one constant object of function
+ * pointers, one call per operation, never per entry.
+ *
+ * Unless said otherwise: called inside a read-side section with the root referenced; may leave and re-enter
+ * the section when it yields; holds no lock on return; returns 0 or a status.
+ */
+#ifndef TDPI_ENGINE_ENGINE_H
+#define TDPI_ENGINE_ENGINE_H
+
+#include "mm/gather.h"
+
+struct tdpi_root_geom;
+
+/* One running operation: where it takes tables from, what it owes, where it counts. */
+struct tdpi_op {
+	struct tdp_mm *mm;
+	struct tdpi_cache *cache;
+	struct tdpi_counts *counts;
+	void *vcpu_cookie;        /* of the faulting vCPU, else NULL */
+	bool no_yield;
+	uint64_t max_tables;      /* zap: stop after about that many tables; 0: no limit */
+	struct tdpi_gather gather;
+};
+
+/* A run of equal leaves to install: a fault is a run of one. */
+struct tdpi_map {
+	const struct tdpi_slot *slot;
+	tdpi_gfn_t gfn;     /* of the access; the run starts at its leaf */
+	uint64_t pfn;       /* output frame of gfn, contiguous around it as `level` and `end` need */
+	tdpi_gfn_t end;     /* install up to here at most (and to the end of one table) */
+	unsigned level;     /* wanted; lowered where smaller tables exist */
+	uint32_t prot;      /* of the backing */
+	uint32_t access;
+	bool prefetch;      /* present entries stay as they are; new ones are old */
+	bool young;         /* … new ones are young all the same */
+	bool hold_write;    /* new ones do not get W yet */
+	uint32_t mmio_gen;  /* fast: the current MMIO generation */
+	uint64_t seq;       /* snapshot from before the backing was looked up */
+	tdpi_gfn_t next;    /* out: first frame behind what was handled */
+	bool writable;      /* out: W was granted */
+	struct tdp_mapping leaf; /* out: for FIXED and SPURIOUS */
+};
+
+enum tdpi_age_mode { TDPI_AGE_CLEAR = 1, TDPI_AGE_FIRST = 2 };
+struct tdpi_age {
+	unsigned mode;      /* bits of enum tdpi_age_mode */
+	uint64_t young;     /* out: leaves found young */
+	uint64_t *bitmap;   /* bit per frame from `base` */
+	tdpi_gfn_t base;
+};
+
+struct tdpi_engine {
+	uint32_t format, index_lg2, leaf_levels, levels_max, gpa_bits_max, pa_bits_max;
+	uint32_t fault_tables; /* the most that one fault can take from the vCPU's cache */
+	bool ad_always;
+
+	/* Geometry and registers; any context. */
+	int (*levels)(unsigned gpa_bits, unsigned forced);
+	unsigned (*root_pages)(unsigned gpa_bits, unsigned levels);
+	void (*root_hw)(const struct tdpi_root_geom *g, uint64_t hw[2]);
+	bool (*prot_ok)(uint32_t prot, bool exec_only);
+
+	/* All entries of a table nobody can reach become empty. Any context. */
+	void (*fill)(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level);
+
+	/* Faults (engine/map.h). Outcomes >= 0. fast: TDP_ENOENT means "needs the backing". */
+	int (*fast)(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
+		    struct tdpi_map *m);
+	int (*map)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m);
+	int (*map_mmio)(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn, uint32_t generation,
+			uint64_t seq);
+	uint64_t (*missing)(const struct tdp_mm *mm, struct tdp_root *root,
+			    const struct tdpi_slot *slot, struct tdpi_span span);
+
+	/* Removal (engine/zap.h). */
+	int (*zap)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
+		   unsigned cut_level);
+	uint64_t (*edge_tables)(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span);
+	int (*zap_table)(struct tdpi_op *op, struct tdpi_table *t);
+	uint64_t (*compact)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+			    unsigned level);
+	bool (*teardown)(struct tdpi_op *op, struct tdp_root *root, uint64_t max_tables);
+	uint64_t (*cut_off)(struct tdp_mm *mm, struct tdpi_counts *counts, struct tdpi_table *t);
+	uint64_t (*collect)(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_table **free_list);
+
+	/* Tracking (engine/track.h). */
+	int (*write_protect)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+			     bool track);
+	int (*harvest)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+		       uint64_t *bits, tdpi_gfn_t base, bool clear);
+	int (*rearm)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+		     const uint64_t *bits, tdpi_gfn_t base, bool by_d);
+	int (*age)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+		   struct tdpi_age *age);
+
+	/* Huge pages (engine/huge.h). */
+	int (*split)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, unsigned level);
+	bool (*candidate)(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,
+			  tdpi_gfn_t end, tdpi_gfn_t *gfn, uint64_t *pfn);
+	int (*collapse)(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t gfn,
+			uint64_t pfn, uint64_t seq);
+
+	/* Looking (engine/look.h). */
+	bool (*translate)(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+			  struct tdp_mapping *out);
+	void (*path)(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+		     struct tdp_path *path);
+	int (*walk)(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
+		    int (*fn)(void *arg, const struct tdp_visit *visit), void *arg);
+	void (*check)(struct tdp_mm *mm, struct tdp_root *root, struct tdp_report *report);
+};
+
+extern const struct tdpi_engine tdpi_ept_engine, tdpi_npt_engine, tdpi_s2_engine, tdpi_test_engine;
+
+/* The engine of a format, NULL for a number that is none. */
+const struct tdpi_engine *tdpi_engine_of(uint32_t format);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Huge pages: split a leaf into tables of smaller ones, collapse a table into a leaf, find candidates.
+ * Template.
+ *
+ * A split is complete before it is linked, so no MMU and no reader sees a hole (with break-before-make the MMU
+ * faults and waits for the lock). Its leaves start with the A and D that the huge one had at the very end.
+ */
+#ifndef TDPI_ENGINE_HUGE_H
+#define TDPI_ENGINE_HUGE_H
+
+#include "engine/set.h"
+
+#define MAP_AGAIN 0x7fff /* not an outcome: the tree changed under us, walk again */
+
+/* Levels between a leaf and its parts: 1, but where leaves skip levels (test format). */
+static inline unsigned split_depth(unsigned level)
+{
+	return level - tdpi_leaf_below(FMT_LEAF_LEVELS, level);
+}
+
+/* Tables that splitting one leaf takes. */
+static inline uint64_t split_tables(unsigned level)
+{
+	return split_depth(level) == 1 ? 1 : 1 + ENTRIES;
+}
+
+/* Parts first .. first + ENTRIES of the leaf go into one table. */
+static void fill_parts(const struct tdp_mm *mm, struct tdpi_table *t, uint64_t leaf, unsigned level,
+		       unsigned first)
+{
+	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+
+	for (unsigned i = 0; i < ENTRIES; i++)
+		tdpi_entry_init(&entries[i], fmt_split(leaf, level, first + i));
+	tdpi_store_relaxed(&t->present, (uint16_t)ENTRIES);
+	t->mmio = 0;
+	if (mm->backend.table_sync)
+		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
+}
+
+/* `top` and, two levels deep, one table of `rest` below each of its entries. Nothing is reachable yet. */
+static void fill_split(const struct tdp_mm *mm, struct tdpi_table *top, struct tdpi_table *rest,
+		       uint64_t leaf, unsigned level)
+{
+	tdpi_entry_t *entries = tdpi_table_entries(mm, top);
+
+	if (split_depth(level) == 1) {
+		fill_parts(mm, top, leaf, level, 0);
+		return;
+	}
+	for (unsigned i = 0; i < ENTRIES; i++, rest = rest->next) {
+		init_child(top, rest, &entries[i], top->gfn + i * level_pages(top->level));
+		fill_parts(mm, rest, leaf, level, i * ENTRIES);
+		tdpi_entry_init(&entries[i], fmt_table(tdpi_table_pa(mm, rest), top->level));
+	}
+	tdpi_store_relaxed(&top->present, (uint16_t)ENTRIES);
+	top->mmio = 0;
+}
+
+static void count_split(struct tdpi_op *op, unsigned level)
+{
+	unsigned depth = split_depth(level);
+
+	tdpi_count(op->counts, leaves[level], -1);
+	tdpi_count(op->counts, leaves[level - depth], level_pages(depth));
+	tdpi_count(op->counts, tables[level - 1], 1);
+	if (depth == 2)
+		tdpi_count(op->counts, tables[level - 2], ENTRIES);
+	tdpi_count(op->counts, splits, 1);
+}
+
+/* Split the leaf at ref of a locked table; op->cache has split_tables(level) tables. */
+static void split_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+{
+	unsigned level = l.t->level, shift = level_shift(level);
+	struct tdpi_table *top = tdpi_cache_take(op->cache), *rest = NULL;
+	uint64_t old = tdpi_entry_load(ref), table;
+
+	for (uint64_t i = 1; i < split_tables(level); i++) {
+		struct tdpi_table *one = tdpi_cache_take(op->cache);
+
+		one->next = rest;
+		rest = one;
+	}
+	gfn = gfn >> shift << shift;
+	init_child(l.t, top, ref, gfn);
+	table = fmt_table(tdpi_table_pa(op->mm, top), level);
+	if (needs_break(op->mm, old, table, level)) {
+		old = break_entry(op, l, ref, gfn);
+		fill_split(op->mm, top, rest, old, level);
+		tdpi_entry_publish(l, ref, table);
+	} else {
+		do /* again when the MMU set A or D meanwhile: the parts inherit it */
+			fill_split(op->mm, top, rest, old, level);
+		while (!tdpi_entry_update(l, ref, &old, table));
+	}
+	sync_entry(op->mm, ref);
+	count_split(op, level);
+}
+
+/* Split the leaf over gfn in t. 0: done, or gone meanwhile; MAP_AGAIN: t was cut off; TDP_ENOMEM. */
+static int split_one(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+{
+	struct tdpi_locked l;
+
+	if (op->cache->count < split_tables(t->level))
+		return TDP_ENOMEM;
+	if (!tdpi_table_lock(op->mm, t, &l))
+		return MAP_AGAIN;
+	if (fmt_kind(tdpi_entry_load(ref), t->level) == TDP_ENTRY_LEAF)
+		split_locked(op, l, ref, gfn);
+	tdpi_table_unlock(op->mm, l);
+	return 0;
+}
+
+/*
+ * Split every leaf above `target` in one table's run. 0: all done; 1: the cache ran out at it->next (the
+ * caller refills it outside the lock); MAP_AGAIN: cut off.
+ */
+static int split_run(struct tdpi_op *op, struct iter *it, unsigned target)
+{
+	struct tdpi_locked l;
+	tdpi_gfn_t gfn = it->gfn;
+	int ret = 0;
+
+	if (it->level <= target || !(FMT_LEAF_LEVELS >> it->level & 1))
+		return 0;
+	if (!tdpi_table_lock(op->mm, it->t, &l))
+		return MAP_AGAIN;
+	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
+		if (fmt_kind(tdpi_entry_load(&it->entries[i]), it->level) != TDP_ENTRY_LEAF)
+			continue;
+		if (op->cache->count < split_tables(it->level)) {
+			ret = 1;
+			break;
+		}
+		split_locked(op, l, &it->entries[i], gfn);
+	}
+	tdpi_table_unlock(op->mm, l);
+	return ret;
+}
+
+#define SPLIT_BATCH 32u
+
+static int split(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, unsigned target)
+{
+	struct iter it;
+
+	iter_init(&it, op->mm, root, span, target + 1);
+	while (iter_table(&it)) {
+		int ret = split_run(op, &it, target);
+
+		if (ret == 1) {
+			uint64_t want = tdpi_max64(split_tables(it.level), SPLIT_BATCH);
+
+			/* A host allocator may sleep: not in the section, and not with anything owed. */
+			tdpi_rcu_unlock(op->mm);
+			ret = tdpi_cache_topup(op->mm, op->cache, want);
+			if (ret)
+				ret = tdpi_cache_topup(op->mm, op->cache, split_tables(it.level));
+			tdpi_rcu_lock(op->mm);
+			if (ret)
+				return ret;
+			iter_restart(&it);
+			continue;
+		}
+		if (ret == MAP_AGAIN)
+			iter_restart(&it);
+		else
+			iter_breathe(&it, op);
+	}
+	return TDP_OK;
+}
+
+/* ---- collapse ---- */
+
+/* Do all entries of t map consecutive memory from pa on, alike? *merged is the leaf that can replace them. */
+static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint64_t pa,
+		      uint64_t *merged)
+{
+	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	unsigned level = t->level;
+	struct tdpi_attr first, all;
+	bool accessed = false;
+
+	if (t->present != ENTRIES || t->mmio || !(FMT_LEAF_LEVELS >> level & 1))
+		return false;
+	first = fmt_attr(tdpi_entry_load(&entries[0]), level);
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		uint64_t e = tdpi_entry_load(&entries[i]);
+		struct tdpi_attr a;
+
+		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
+		    fmt_pa(e, level) != pa + (i * level_pages(level) << TDP_PAGE_LG2))
+			return false;
+		a = fmt_attr(e, level);
+		/* W may differ: what was write-protected for logging gets W back by itself. */
+		if ((a.prot ^ first.prot) & ~TDP_W || a.host_w != first.host_w || a.mmu_w != first.mmu_w)
+			return false;
+		accessed |= a.accessed;
+	}
+	all = first;
+	/* The MMU may still set A below until the flush, where nobody looks: so count it as set. */
+	all.accessed = accessed || (mm->ad & TDPI_HW_A);
+	all.tracked = !all.accessed && !FMT_AF_FAULT;
+	all.prot = (uint16_t)((all.prot & ~TDP_W) | (all.mmu_w && !all.tracked ? TDP_W : 0));
+	all.dirty = all.prot & TDP_W;
+	*merged = fmt_leaf(pa, level + 1u, all, mm->ad);
+	return true;
+}
+
+/* Both locked. The table's entries stay as they are until the MMU cannot use them any more. */
+static void collapse_locked(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_locked below,
+			    tdpi_entry_t *ref, tdpi_gfn_t gfn, uint64_t leaf)
+{
+	unsigned level = l.t->level;
+
+	if (needs_break(op->mm, tdpi_entry_load(ref), leaf, level)) {
+		break_entry(op, l, ref, gfn);
+		tdpi_entry_publish(l, ref, leaf);
+	} else {
+		/* Same translations before and after: a stale one harms nobody, no flush is owed (E05). */
+		tdpi_entry_exchange(l, ref, leaf);
+	}
+	sync_entry(op->mm, ref);
+	tdpi_store_relaxed(&below.t->state, (uint8_t)TDPI_TABLE_STALE);
+	tdpi_count(op->counts, leaves[level], 1);
+	tdpi_count(op->counts, leaves[level - 1], -(uint64_t)ENTRIES);
+	tdpi_count(op->counts, tables[level - 1], -1);
+	tdpi_count(op->counts, collapses, 1);
+}
+
+/* 1: collapsed, 0: not possible (any more). pfn: what the backing says about gfn, looked up at seq. */
+static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t gfn,
+		    uint64_t pfn, uint64_t seq)
+{
+	struct tdpi_table *t = root_table(root, gfn), *below = NULL;
+	uint64_t pa = (pfn << TDP_PAGE_LG2) | op->mm->encrypt_mask, e, leaf;
+	struct tdpi_locked l, lb;
+	tdpi_entry_t *ref;
+	bool done = false;
+
+	for (;; t = below) {
+		ref = tdpi_table_entries(op->mm, t) + entry_index(gfn, t->level);
+		e = tdpi_entry_load_table(ref);
+		if (fmt_kind(e, t->level) != TDP_ENTRY_TABLE)
+			return 0;
+		below = table_below(op->mm, e, t->level);
+		if (t->level == level)
+			break;
+	}
+	if (!tdpi_table_lock(op->mm, t, &l))
+		return 0;
+	if (tdpi_entry_load(ref) == e && !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
+	    !tdpi_load_acquire(&root->invalid) && tdpi_table_lock(op->mm, below, &lb)) {
+		done = mergeable(op->mm, below, pa, &leaf);
+		if (done)
+			collapse_locked(op, l, lb, ref, gfn, leaf);
+		tdpi_table_unlock(op->mm, lb);
+	}
+	tdpi_table_unlock(op->mm, l);
+	if (done) {
+		tdpi_gather_push(&op->gather, below);
+		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_TABLE);
+	}
+	return done;
+}
+
+/*
+ * The next table below `level` in [*gfn, end) that looks as if it could become a leaf: *gfn its range,
+ * *pfn what its first entry maps. Unlocked; collapse() looks again.
+ */
+static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned level, tdpi_gfn_t end,
+		      tdpi_gfn_t *gfn, uint64_t *pfn)
+{
+	struct tdpi_span span = {(*gfn + level_pages(level) - 1) >> level_shift(level)
+									    << level_shift(level),
+				 end >> level_shift(level) << level_shift(level)};
+	struct iter it;
+
+	if (span.start >= span.end || split_depth(level) != 1)
+		return false;
+	iter_init(&it, mm, root, span, level - 1);
+	while (iter_table(&it)) {
+		uint64_t e, last;
+
+		if (it.level != level - 1 || tdpi_load_relaxed(&it.t->present) != ENTRIES)
+			continue;
+		e = tdpi_entry_load(&it.entries[0]);
+		last = tdpi_entry_load(&it.entries[ENTRIES - 1]);
+		if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF || fmt_kind(last, it.level) != TDP_ENTRY_LEAF ||
+		    fmt_pa(last, it.level) - fmt_pa(e, it.level) !=
+			    (ENTRIES - 1) * level_pages(it.level) << TDP_PAGE_LG2)
+			continue;
+		*gfn = it.gfn;
+		*pfn = (fmt_pa(e, it.level) & ~mm->encrypt_mask) >> TDP_PAGE_LG2;
+		if (!(*pfn & (level_pages(level) - 1)))
+			return true;
+	}
+	return false;
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Walking a range table by table. Template: included once per format, after the format's header.
+ *
+ * The iterator visits tables in pre-order and hands out, for each, the run of its entries that lies in the
+ * range; loops over entries belong to the caller. Between two tables it may give way: then everything it
+ * knew is forgotten and the walk goes down again from the root to the first frame not done. One table or
+ * more is completed between two yields, so every walk ends.
+ *
+ *   iter_init → iter_table (visit) → iter_table (visit) → … false
+ *                  ↑ iter_restart: after the table turned out stale, or after a finish of the gather
+ */
+#ifndef TDPI_ENGINE_ITER_H
+#define TDPI_ENGINE_ITER_H
+
+#include "engine/engine.h"
+#include "mm/table.h"
+
+#define ENTRIES ((unsigned)1 << FMT_INDEX_LG2)
+
+static inline unsigned level_shift(unsigned level)
+{
+	return FMT_INDEX_LG2 * level;
+}
+
+static inline uint64_t level_pages(unsigned level)
+{
+	return (uint64_t)1 << level_shift(level);
+}
+
+static inline unsigned entry_index(tdpi_gfn_t gfn, unsigned level)
+{
+	return (unsigned)(gfn >> level_shift(level)) & (ENTRIES - 1);
+}
+
+/* The root table over gfn: one of up to 16 concatenated ones. */
+static inline struct tdpi_table *root_table(const struct tdp_root *root, tdpi_gfn_t gfn)
+{
+	uint64_t page = gfn >> level_shift(root->table->level + 1u);
+
+	return (struct tdpi_table *)((uintptr_t)root->table + page * TDPI_META_SIZE);
+}
+
+/* The table that a TABLE entry points to. Its metadata may be read while inside the read section. */
+static inline struct tdpi_table *table_below(const struct tdp_mm *mm, uint64_t e, unsigned level)
+{
+	return tdpi_table_at(mm, fmt_pa(e, level));
+}
+
+struct iter {
+	const struct tdp_mm *mm;
+	struct tdp_root *root;
+	tdpi_gfn_t next;      /* everything before is done */
+	tdpi_gfn_t end;
+	tdpi_gfn_t yielded;   /* `next` at the last yield */
+	unsigned min_level;   /* tables below are not entered */
+	bool fresh;           /* start (again) at the root */
+	/* The current table and its run of entries: */
+	struct tdpi_table *t;
+	tdpi_entry_t *entries;
+	unsigned level, first, last;
+	tdpi_gfn_t gfn;       /* start of entry `first` */
+	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
+};
+
+static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
+			     struct tdpi_span span, unsigned min_level)
+{
+	it->mm = mm;
+	it->root = root;
+	it->next = span.start;
+	it->end = span.end;
+	it->yielded = span.start;
+	it->min_level = min_level;
+	it->fresh = true;
+	it->t = NULL;
+}
+
+static inline void iter_restart(struct iter *it)
+{
+	it->fresh = true;
+}
+
+/* Make t current; its run starts at the entry over it->next. */
+static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned level)
+{
+	unsigned shift = level_shift(level);
+	tdpi_gfn_t last = it->end - 1;
+
+	it->t = t;
+	it->level = level;
+	it->above[level] = t;
+	it->entries = tdpi_table_entries(it->mm, t);
+	it->first = entry_index(it->next, level);
+	it->gfn = it->next >> shift << shift;
+	it->last = (last >> (shift + FMT_INDEX_LG2)) == (it->next >> (shift + FMT_INDEX_LG2)) ?
+			   entry_index(last, level) :
+			   ENTRIES - 1;
+}
+
+/* From the current table's entry over it->next on: the next child table, or up, or the end. */
+static inline bool iter_move(struct iter *it)
+{
+	unsigned top = it->root->table->level;
+
+	for (;;) {
+		unsigned shift = level_shift(it->level);
+		tdpi_gfn_t base = it->next >> (shift + FMT_INDEX_LG2);
+
+		while (it->level > it->min_level) {
+			uint64_t e = tdpi_entry_load_table(it->entries + entry_index(it->next, it->level));
+
+			if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE) {
+				iter_enter(it, table_below(it->mm, e, it->level), it->level - 1);
+				return true;
+			}
+			it->next = ((it->next >> shift) + 1) << shift;
+			if (it->next >= it->end)
+				return false;
+			if (it->next >> (shift + FMT_INDEX_LG2) != base)
+				goto up;
+		}
+		/* A table of the lowest level: all of it was visited. */
+		it->next = (base + 1) << (shift + FMT_INDEX_LG2);
+		if (it->next >= it->end)
+			return false;
+up:
+		/* Up to the first table that also covers it->next; the top one may be the next root page. */
+		do {
+			if (it->level == top) {
+				iter_enter(it, root_table(it->root, it->next), top);
+				return true;
+			}
+			it->level++;
+		} while (entry_index(it->next, it->level) == 0);
+		it->t = it->above[it->level];
+		it->entries = tdpi_table_entries(it->mm, it->t);
+	}
+}
+
+/* Step to the next table to visit; false: the range is done. Inside a read section. */
+static inline bool iter_table(struct iter *it)
+{
+	if (it->next >= it->end)
+		return false;
+	if (it->fresh) {
+		it->fresh = false;
+		iter_enter(it, root_table(it->root, it->next), it->root->table->level);
+		return true;
+	}
+	return iter_move(it);
+}
+
+static inline bool iter_need_resched(const struct iter *it)
+{
+	const struct tdp_env *env = &it->mm->env;
+
+	return env->should_yield && env->should_yield(env->priv);
+}
+
+/* More cut-off subtrees than this are not kept waiting for their flush. */
+#define GATHER_TABLES_MAX 256u
+
+/*
+ * Between two tables: give way if somebody asks for it and something was done since the last time, and keep
+ * the gather small. Nothing read before may be used afterwards: the walk restarts by itself.
+ */
+static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
+{
+	/* Asking for the cheap common answer first: most of the time nobody wants anything. */
+	bool yield = !op->no_yield && iter_need_resched(it) && it->next > it->yielded;
+
+	if (tdpi_likely(!yield && op->gather.table_count < GATHER_TABLES_MAX))
+		return false;
+	tdpi_rcu_unlock(it->mm);
+	tdpi_gather_finish(&op->gather); /* before others run: nothing is owed across a yield */
+	if (yield) {
+		tdpi_count(op->counts, yields, 1);
+		if (it->mm->env.yield)
+			it->mm->env.yield(it->mm->env.priv);
+		it->yielded = it->next;
+	}
+	tdpi_rcu_lock(it->mm);
+	iter_restart(it);
+	return true;
+}
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Looking without changing: one address, a range, and the checker of every invariant. Template. */
+#ifndef TDPI_ENGINE_LOOK_H
+#define TDPI_ENGINE_LOOK_H
+
+#include "engine/map.h"
+
+/*
+ * The entry that decides about gfn. A frozen one is being changed by somebody who holds the table's lock:
+ * waiting for that lock is waiting for the answer, so a reader never reports a hole that is none.
+ */
+static uint64_t deciding_entry(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+			       unsigned *level)
+{
+	struct tdpi_table *t = root_table(root, gfn);
+
+	for (;;) {
+		const tdpi_entry_t *ref = tdpi_table_entries(mm, t) + entry_index(gfn, t->level);
+		uint64_t e = tdpi_entry_load_table(ref);
+		struct tdpi_locked l;
+
+		switch (fmt_kind(e, t->level)) {
+		case TDP_ENTRY_TABLE:
+			t = table_below(mm, e, t->level);
+			continue;
+		case TDP_ENTRY_FROZEN:
+			if (tdpi_table_lock(mm, t, &l))
+				tdpi_table_unlock(mm, l);
+			else
+				t = root_table(root, gfn);
+			continue;
+		default:
+			*level = t->level;
+			return e;
+		}
+	}
+}
+
+static bool translate(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+		      struct tdp_mapping *out)
+{
+	unsigned level;
+	uint64_t e = deciding_entry(mm, root, gfn, &level);
+
+	if (fmt_kind(e, level) != TDP_ENTRY_LEAF)
+		return false;
+	leaf_info(e, level, gfn, mm->encrypt_mask, out);
+	return true;
+}
+
+static void path(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn, struct tdp_path *out)
+{
+	struct tdpi_table *t = root_table(root, gfn);
+
+	out->first_level = t->level;
+	for (;;) {
+		unsigned level = t->level;
+		uint64_t e = tdpi_entry_load_table(tdpi_table_entries(mm, t) + entry_index(gfn, level));
+
+		out->entry[level] = e;
+		out->kind[level] = (uint8_t)fmt_kind(e, level);
+		out->last_level = (uint8_t)level;
+		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
+			return;
+		t = table_below(mm, e, level);
+	}
+}
+
+/* ---- visits ---- */
+
+struct walker {
+	const struct tdp_mm *mm;
+	struct tdpi_span span;
+	uint32_t flags;
+	int (*fn)(void *arg, const struct tdp_visit *visit);
+	void *arg;
+};
+
+static void describe(const struct walker *w, struct tdp_visit *v, uint64_t e, unsigned level,
+		     tdpi_gfn_t gfn)
+{
+	struct tdp_mapping leaf = {0};
+	enum tdp_entry_kind kind = fmt_kind(e, level);
+
+	if (kind == TDP_ENTRY_LEAF)
+		leaf_info(e, level, gfn, w->mm->encrypt_mask, &leaf);
+	else if (kind == TDP_ENTRY_TABLE)
+		leaf.pa = fmt_pa(e, level) & ~w->mm->encrypt_mask;
+	v->gpa = gfn << TDP_PAGE_LG2;
+	v->entry = e;
+	v->level = level;
+	v->kind = kind;
+	v->lg2 = TDP_PAGE_LG2 + level_shift(level);
+	v->pa = leaf.pa;
+	v->prot = leaf.prot;
+	v->flags = leaf.flags;
+}
+
+static int visit(const struct walker *w, struct tdp_visit *v, uint32_t when)
+{
+	v->when = when;
+	return w->flags & when ? w->fn(w->arg, v) : 0;
+}
+
+static int walk_table(const struct walker *w, struct tdpi_table *t)
+{
+	const tdpi_entry_t *entries = tdpi_table_entries(w->mm, t);
+	unsigned level = t->level, shift = level_shift(level);
+	tdpi_gfn_t gfn = tdpi_max64(t->gfn, w->span.start >> shift << shift);
+
+	for (; gfn < w->span.end && gfn - t->gfn < level_pages(level + 1); gfn += level_pages(level)) {
+		uint64_t e = tdpi_entry_load_table(&entries[entry_index(gfn, level)]);
+		enum tdp_entry_kind kind = fmt_kind(e, level);
+		struct tdp_visit v;
+		int ret = 0;
+
+		if (kind == TDP_ENTRY_EMPTY)
+			continue;
+		describe(w, &v, e, level, gfn);
+		if (kind == TDP_ENTRY_TABLE) {
+			ret = visit(w, &v, TDP_WALK_TABLE_PRE);
+			if (ret == 0)
+				ret = walk_table(w, table_below(w->mm, e, level));
+			else if (ret > 0)
+				ret = 0; /* skip what is below */
+			if (ret == 0)
+				ret = visit(w, &v, TDP_WALK_TABLE_POST);
+		} else if (kind == TDP_ENTRY_LEAF) {
+			ret = visit(w, &v, TDP_WALK_LEAF);
+		} else if (kind == TDP_ENTRY_MMIO) {
+			ret = visit(w, &v, TDP_WALK_MMIO);
+		}
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int walk(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
+		int (*fn)(void *arg, const struct tdp_visit *visit), void *arg)
+{
+	struct walker w = {mm, span, flags, fn, arg};
+
+	for (unsigned i = 0; i < mm->root_pages; i++) {
+		int ret = walk_table(&w, (struct tdpi_table *)((uintptr_t)root->table +
+							       i * TDPI_META_SIZE));
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* ---- every invariant ---- */
+
+static void broken(struct tdp_report *r, const char *what)
+{
+	size_t i = 0;
+
+	if (r->errors++)
+		return;
+	for (; what[i] && i < sizeof(r->first) - 1; i++)
+		r->first[i] = what[i];
+	r->first[i] = 0;
+}
+
+static void check_leaf(struct tdp_mm *mm, const struct tdpi_table *t, uint64_t e, tdpi_gfn_t gfn,
+		       struct tdp_report *r)
+{
+	struct tdpi_attr a = fmt_attr(e, t->level);
+
+	r->leaves[t->level]++;
+	if (!(mm->leaf_levels >> t->level & 1))
+		broken(r, "a leaf at a level that has none");
+	if (fmt_pa(e, t->level) & ((level_pages(t->level) << TDP_PAGE_LG2) - 1))
+		broken(r, "the output address of a leaf is not aligned to its size");
+	if (a.prot & TDP_W && !a.mmu_w)
+		broken(r, "writable, but the engine may not grant that");
+	if (a.mmu_w && !a.host_w)
+		broken(r, "writable by the engine, but not by the host");
+	if (!(mm->ad & TDPI_HW_D) && a.dirty != ((a.prot & TDP_W) != 0))
+		broken(r, "without hardware D, dirty and writable differ");
+	if (a.tracked && (a.accessed || a.prot & TDP_W || mm->ad & TDPI_HW_A))
+		broken(r, "an access-tracked leaf is accessed or writable");
+	if (gfn >> (mm->gpa_bits - TDP_PAGE_LG2))
+		broken(r, "a leaf beyond the guest-physical width");
+}
+
+/* What stands in the metadata of a table must follow from where it hangs. */
+static void check_meta(struct tdp_mm *mm, struct tdp_root *root, const struct tdpi_table *t,
+		       struct tdp_report *r)
+{
+	if (t->state != TDPI_TABLE_LINKED && !tdpi_load_acquire(&root->invalid))
+		broken(r, "a reachable table is not marked linked");
+	if (t->role != tdp_role_at(root->role, t->level))
+		broken(r, "the role of a table differs from its root's in more than the level");
+	if (t->root != root)
+		broken(r, "a table belongs to another root");
+	if (t->gfn & (level_pages(t->level + 1u) - 1))
+		broken(r, "the first frame of a table is not aligned");
+	(void)mm;
+}
+
+static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct tdpi_table *t,
+			struct tdp_report *r)
+{
+	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	unsigned level = t->level, present = 0, mmio = 0;
+
+	r->tables++;
+	tdpi_lock(&mm->env, &t->lock);
+	check_meta(mm, root, t, r);
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		uint64_t e = tdpi_entry_load(&entries[i]);
+		enum tdp_entry_kind kind = fmt_kind(e, level);
+
+		present += kind != TDP_ENTRY_EMPTY;
+		mmio += kind == TDP_ENTRY_MMIO;
+		if (!fmt_valid(e, level, mm->caps.pa_bits))
+			broken(r, "an entry has a reserved bit or an illegal combination");
+		if (kind == TDP_ENTRY_LEAF)
+			check_leaf(mm, t, e, t->gfn + i * level_pages(level), r);
+		if (kind == TDP_ENTRY_FROZEN)
+			broken(r, "an entry is frozen and its table is not locked");
+		if (kind == TDP_ENTRY_TABLE && level == 0)
+			broken(r, "a table below the lowest level");
+		if (kind == TDP_ENTRY_TABLE && table_below(mm, e, level)->parent != &entries[i])
+			broken(r, "a table does not know the entry that points to it");
+	}
+	if (present != t->present || mmio != t->mmio)
+		broken(r, "the number of entries in use differs from the count");
+	r->mmio += mmio;
+	tdpi_unlock(&mm->env, &t->lock);
+	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {
+		uint64_t e = tdpi_entry_load_table(&entries[i]);
+
+		if (fmt_kind(e, level) == TDP_ENTRY_TABLE)
+			check_table(mm, root, table_below(mm, e, level), r);
+	}
+}
+
+static void check(struct tdp_mm *mm, struct tdp_root *root, struct tdp_report *r)
+{
+	for (unsigned i = 0; i < mm->root_pages; i++)
+		check_table(mm, root,
+			    (struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE), r);
+}
+
+#endif

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Installing leaves: the fault path's two halves (fast: the leaf is there and only wants a permission or an
+ * Accessed bit; map: the backing was looked up), MMIO entries, and the table count for populate.
+ * Template.
+ *
+ * Locks: one table at a time. Tables come from op->cache, filled before anything is locked; a walk that
+ * finds its table cut off starts again at the root.
+ */
+#ifndef TDPI_ENGINE_MAP_H
+#define TDPI_ENGINE_MAP_H
+
+#include "engine/huge.h"
+
+static void leaf_info(uint64_t e, unsigned level, tdpi_gfn_t gfn, uint64_t encrypt,
+		      struct tdp_mapping *out)
+{
+	struct tdpi_attr a = fmt_attr(e, level);
+	unsigned shift = level_shift(level);
+
+	out->gpa = gfn >> shift << (shift + TDP_PAGE_LG2);
+	out->pa = fmt_pa(e, level) & ~encrypt;
+	out->lg2 = TDP_PAGE_LG2 + shift;
+	out->prot = a.prot;
+	out->flags = (a.accessed ? TDP_MAP_ACCESSED : 0) | (a.dirty ? TDP_MAP_DIRTY : 0) |
+		     (a.tracked ? TDP_MAP_TRACKED_ACCESS : 0) |
+		     (a.host_w ? TDP_MAP_HOST_WRITABLE : 0) | (a.mmu_w ? TDP_MAP_MMU_WRITABLE : 0);
+}
+
+/* A permission was given: where a fault does not drop the vCPU's own stale translation, we do. */
+static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
+{
+	struct tdp_mm *mm = op->mm;
+	unsigned shift = level_shift(level);
+	struct tdp_range r = {gfn >> shift << (shift + TDP_PAGE_LG2),
+			      level_pages(level) << TDP_PAGE_LG2};
+
+	if (mm->caps.flags & TDP_CAP_FAULT_INVALIDATES || !op->vcpu_cookie)
+		return;
+	if (mm->backend.flush_vcpu)
+		mm->backend.flush_vcpu(mm->backend_ctx, op->vcpu_cookie, r);
+	else
+		mm->backend.flush_range(mm->backend_ctx, r);
+	tdpi_count(op->counts, flush_vcpu, 1);
+	tdpi_count(op->counts, flush_cause[TDP_FLUSH_LOCAL], 1);
+}
+
+/*
+ * Does the filler of an empty entry have to flush first? Whoever removed what was there may not have flushed
+ * yet; two views of one gfn must not be. *seen remembers that this walk has flushed since the latest removal.
+ */
+struct owed_seen {
+	struct tdpi_table *t;
+	uint64_t owed;
+	uint32_t removals;
+};
+
+/* False: the table was unlocked, [start, end) flushed, walk again. */
+static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start, tdpi_gfn_t end,
+			struct owed_seen *seen)
+{
+	if (tdpi_likely(!tdpi_owes(op->mm, l.t)))
+		return true;
+	if (seen->t == l.t && seen->owed == l.t->owed && seen->removals == l.t->removals)
+		return true;
+	seen->t = l.t;
+	seen->owed = l.t->owed;
+	seen->removals = l.t->removals;
+	tdpi_table_unlock(op->mm, l);
+	tdpi_flush(op->mm, op->counts, start, end, 1u << TDP_FLUSH_OWED);
+	return false;
+}
+
+/* ---- fast: no backing needed ---- */
+
+static int fast_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+		       const struct tdpi_slot *slot, struct tdpi_map *m)
+{
+	unsigned level = l.t->level, ad = op->mm->ad;
+	uint64_t old = tdpi_entry_load(ref), e;
+	struct tdpi_attr a;
+
+	do {
+		if (fmt_kind(old, level) != TDP_ENTRY_LEAF)
+			return TDP_ENOENT;
+		if ((m->access & ~fmt_perm(old, level, ad)) == 0)
+			return TDP_FAULT_SPURIOUS;
+		a = fmt_attr(old, level);
+		if (m->access & ~TDP_W & ~a.prot)
+			return TDP_ENOENT;
+		e = fmt_young(old, level, ad);
+		if (m->access & TDP_W && !(a.prot & TDP_W)) {
+			/* Write protected by us, or not ours to grant. Logging grants only 4K (D06). */
+			if (!a.mmu_w || !slot || (tdpi_slot_log(slot) && level > 0) ||
+			    tdpi_slot_tracked(slot, m->gfn))
+				return TDP_ENOENT;
+			e = fmt_mkwrite(e, level, ad);
+		}
+		if (m->access & TDP_W && slot && tdpi_slot_log(slot))
+			tdpi_slot_mark(slot, m->gfn, 1); /* before W can be used: under the lock */
+	} while (!tdpi_entry_update(l, ref, &old, e));
+	sync_entry(op->mm, ref);
+	m->writable = true;
+	return TDP_FAULT_FIXED;
+}
+
+static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
+		struct tdpi_map *m)
+{
+	struct tdpi_table *t = root_table(root, m->gfn);
+	unsigned level = t->level;
+	struct tdpi_locked l;
+	tdpi_entry_t *ref;
+	uint64_t e;
+	int ret;
+
+	for (;; t = table_below(op->mm, e, level), level--) {
+		ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, level);
+		e = tdpi_entry_load_table(ref);
+		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
+			break;
+	}
+	if (fmt_kind(e, level) == TDP_ENTRY_MMIO && !slot &&
+	    fmt_mmio_gen(e, level) == m->mmio_gen)
+		return TDP_FAULT_MMIO;
+	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !tdpi_table_lock(op->mm, t, &l))
+		return TDP_ENOENT;
+	ret = fast_locked(op, l, ref, slot, m);
+	if (ret >= 0)
+		leaf_info(tdpi_entry_load(ref), level, m->gfn, op->mm->encrypt_mask, &m->leaf);
+	tdpi_table_unlock(op->mm, l);
+	if (ret >= 0)
+		flush_local(op, m->gfn, level);
+	return ret;
+}
+
+/* ---- map: the leaf's content is known ---- */
+
+static struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_map *m,
+				    tdpi_gfn_t gfn, unsigned level, bool present)
+{
+	struct tdpi_leaf_in in = {
+		.prot = m->prot,
+		.readonly = tdpi_slot_readonly(m->slot),
+		.write_tracked = tdpi_slot_tracked(m->slot, gfn),
+		.logging = tdpi_slot_log(m->slot) != TDP_LOG_OFF,
+		.write = m->access & TDP_W,
+		.old = m->prefetch && !m->young && !present,
+		.hold_write = m->hold_write,
+		.level = level,
+	};
+
+	return tdpi_leaf_attr(&in, mm->ad, FMT_AF_FAULT);
+}
+
+/*
+ * A leaf is there already. Same memory: raise (or, when the backing gives less now, lower) its rights in
+ * place and keep what the MMU set. Other memory: refused, somebody forgot to invalidate.
+ */
+static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, struct tdpi_map *m,
+		      tdpi_gfn_t gfn, uint64_t pa)
+{
+	unsigned level = l.t->level, ad = op->mm->ad;
+	struct tdpi_attr want = wanted_attr(op->mm, m, gfn, level, true), have, to;
+	uint64_t old = tdpi_entry_load(ref), e;
+
+	if (fmt_pa(old, level) != pa)
+		return TDP_EEXIST;
+	do {
+		have = fmt_attr(old, level);
+		to = want;
+		/* W once granted (and logged) stays until something takes it away. */
+		if (have.prot & TDP_W && to.mmu_w)
+			to.prot |= TDP_W;
+		to.dirty = to.prot & TDP_W &&
+			   (have.dirty || !(have.prot & TDP_W) || !(ad & TDPI_HW_D));
+		e = fmt_leaf(pa, level, to, ad);
+		if (e == old)
+			return TDP_FAULT_SPURIOUS;
+		if (needs_break(op->mm, old, e, level)) {
+			old = break_entry(op, l, ref, gfn);
+			tdpi_entry_publish(l, ref, e);
+			break;
+		}
+	} while (!tdpi_entry_update(l, ref, &old, e));
+	sync_entry(op->mm, ref);
+	if (fmt_dirty(old, level) && !to.dirty)
+		note_dirty(op, l, gfn, old);
+	if (tdpi_leaf_flush_need(have, to) != TDPI_FLUSH_NONE)
+		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+	return TDP_FAULT_FIXED;
+}
+
+/* One entry under its table's lock. */
+static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, struct tdpi_map *m,
+		     tdpi_gfn_t gfn)
+{
+	unsigned level = l.t->level;
+	uint64_t old = tdpi_entry_load(ref), pa;
+	struct tdpi_attr a;
+	int ret = TDP_FAULT_FIXED;
+
+	pa = ((m->pfn + (gfn - m->gfn)) << TDP_PAGE_LG2) | op->mm->encrypt_mask;
+	switch (fmt_kind(old, level)) {
+	case TDP_ENTRY_LEAF:
+		if (m->prefetch)
+			return TDP_FAULT_SPURIOUS;
+		ret = remap_leaf(op, l, ref, m, gfn, pa);
+		break;
+	case TDP_ENTRY_TABLE:
+		return MAP_AGAIN;
+	default:
+		a = wanted_attr(op->mm, m, gfn, level, false);
+		if (old == fmt_empty_young(level) && !a.accessed) {
+			struct tdpi_map again = *m; /* hot before it was unmapped, hot again (A08) */
+
+			again.young = true;
+			a = wanted_attr(op->mm, &again, gfn, level, false);
+		}
+		if (a.prot & TDP_W && tdpi_slot_log(m->slot))
+			tdpi_slot_mark(m->slot, gfn, level_pages(level));
+		set_present(op, l, ref, old, fmt_leaf(pa, level, a, op->mm->ad));
+	}
+	if (ret >= 0 && tdpi_slot_log(m->slot) && m->access & TDP_W)
+		tdpi_slot_mark(m->slot, m->gfn, 1);
+	return ret;
+}
+
+/* The locked table is the one at m->level: install the run. */
+static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
+		   struct owed_seen *seen)
+{
+	unsigned level = l.t->level, shift = level_shift(level);
+	tdpi_entry_t *entries = tdpi_table_entries(op->mm, l.t);
+	tdpi_gfn_t start = m->gfn >> shift << shift, gfn = start;
+	tdpi_gfn_t end = tdpi_min64(m->end, l.t->gfn + level_pages(level + 1));
+	int ret = TDP_FAULT_SPURIOUS;
+
+	if (tdpi_invalidated(op->mm, start, tdpi_max64(end, start + level_pages(level)) - start,
+			     m->seq) ||
+	    tdpi_load_acquire(&l.t->root->invalid)) {
+		tdpi_table_unlock(op->mm, l);
+		return TDP_FAULT_RETRY;
+	}
+	if (!settle_owed(op, l, start, tdpi_max64(end, start + level_pages(level)), seen))
+		return MAP_AGAIN;
+	do {
+		tdpi_entry_t *ref = &entries[entry_index(gfn, level)];
+		int one = map_entry(op, l, ref, m, gfn);
+
+		if (one == MAP_AGAIN && gfn > start)
+			break;
+		if (one < 0 || one == MAP_AGAIN) {
+			ret = one;
+			break;
+		}
+		if (one == TDP_FAULT_FIXED)
+			ret = one;
+		if (gfn == start)
+			leaf_info(tdpi_entry_load(ref), level, m->gfn, op->mm->encrypt_mask,
+				  &m->leaf);
+		gfn += level_pages(level);
+	} while (gfn < end);
+	m->next = gfn;
+	m->writable = m->leaf.prot & TDP_W;
+	tdpi_table_unlock(op->mm, l);
+	if (ret >= 0 && ret != MAP_AGAIN)
+		flush_local(op, start, level);
+	return ret;
+}
+
+/* Link an empty table at ref of t (which is not locked yet). 0, MAP_AGAIN, RETRY or TDP_ENOMEM. */
+static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, struct tdpi_map *m,
+		struct owed_seen *seen)
+{
+	unsigned level = t->level, shift = level_shift(level);
+	tdpi_gfn_t start = m->gfn >> shift << shift;
+	struct tdpi_table *child = tdpi_cache_take(op->cache);
+	struct tdpi_locked l;
+	uint64_t old;
+
+	if (!child)
+		return TDP_ENOMEM;
+	fill(op->mm, child, level - 1);
+	if (!tdpi_table_lock(op->mm, t, &l)) {
+		tdpi_cache_give(op->cache, child);
+		return MAP_AGAIN;
+	}
+	old = tdpi_entry_load(ref);
+	if (fmt_kind(old, level) != TDP_ENTRY_EMPTY && fmt_kind(old, level) != TDP_ENTRY_MMIO) {
+		tdpi_table_unlock(op->mm, l); /* somebody else was faster: use theirs */
+		tdpi_cache_give(op->cache, child);
+		return MAP_AGAIN;
+	}
+	if (!settle_owed(op, l, start, start + TDPI_BIT(shift), seen)) {
+		tdpi_cache_give(op->cache, child);
+		return MAP_AGAIN;
+	}
+	init_child(t, child, ref, m->gfn);
+	set_present(op, l, ref, old, fmt_table(tdpi_table_pa(op->mm, child), level));
+	tdpi_table_unlock(op->mm, l);
+	return 0;
+}
+
+/* Step over or remove what stands between us and a table at `level - 1`. 0: look at the entry again. */
+static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, uint64_t e,
+		       struct tdpi_map *m, struct owed_seen *seen)
+{
+	unsigned level = t->level;
+	struct tdpi_locked l;
+
+	switch (fmt_kind(e, level)) {
+	case TDP_ENTRY_LEAF:
+		if (m->prefetch) {
+			m->next = ((m->gfn >> level_shift(level)) + 1) << level_shift(level);
+			return TDP_FAULT_SPURIOUS;
+		}
+		return split_one(op, t, ref, m->gfn);
+	case TDP_ENTRY_FROZEN:
+		if (tdpi_table_lock(op->mm, t, &l)) /* whoever breaks it holds the lock */
+			tdpi_table_unlock(op->mm, l);
+		return MAP_AGAIN;
+	default:
+		return grow(op, t, ref, m, seen);
+	}
+}
+
+/* One walk down to m->level. MAP_AGAIN: start again. */
+static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
+		    struct owed_seen *seen)
+{
+	struct tdpi_table *t = root_table(root, m->gfn);
+	struct tdpi_locked l;
+
+	for (;;) {
+		unsigned level = t->level;
+		tdpi_entry_t *ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, level);
+		uint64_t e = tdpi_entry_load_table(ref);
+		int ret;
+
+		if (fmt_kind(e, level) == TDP_ENTRY_TABLE) {
+			/* Smaller pages are here already: a fault makes its own small one beside them. */
+			if (level == m->level)
+				m->level = level - 1;
+			while (!(FMT_LEAF_LEVELS >> m->level & 1))
+				m->level--;
+			t = table_below(op->mm, e, level);
+			continue;
+		}
+		if (level == m->level) {
+			if (!tdpi_table_lock(op->mm, t, &l))
+				return MAP_AGAIN;
+			return map_run(op, l, m, seen);
+		}
+		ret = map_descend(op, t, ref, e, m, seen);
+		if (ret || (fmt_kind(e, level) == TDP_ENTRY_LEAF && m->prefetch))
+			return ret;
+	}
+}
+
+/* A walk that is thrown back more often than this reports RETRY: the guest comes again (K6). */
+#define MAP_TRIES 16
+
+static int map(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m)
+{
+	struct owed_seen seen = {0};
+
+	for (unsigned tries = 0; tries < MAP_TRIES; tries++) {
+		int ret;
+
+		if (tdpi_load_acquire(&root->invalid))
+			return TDP_FAULT_RETRY;
+		ret = map_walk(op, root, m, &seen);
+		if (ret != MAP_AGAIN)
+			return ret;
+	}
+	return TDP_FAULT_RETRY;
+}
+
+/* ---- MMIO ---- */
+
+/* A live leaf where no slot is: its slot is being removed, and the remover takes it away (IO04). */
+static int mmio_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, uint32_t generation)
+{
+	uint64_t old = tdpi_entry_load(ref);
+
+	if (fmt_kind(old, 0) == TDP_ENTRY_LEAF)
+		return TDP_FAULT_RETRY;
+	if (fmt_kind(old, 0) != TDP_ENTRY_MMIO) {
+		table_add(l.t, 1);
+		l.t->mmio++;
+		tdpi_count(op->counts, mmio, 1);
+	}
+	tdpi_entry_publish(l, ref, fmt_mmio(0, generation));
+	sync_entry(op->mm, ref);
+	return TDP_FAULT_MMIO;
+}
+
+static int mmio_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
+		     struct owed_seen *seen)
+{
+	struct tdpi_table *t = root_table(root, m->gfn);
+	struct tdpi_locked l;
+	int ret;
+
+	for (;;) {
+		tdpi_entry_t *ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, t->level);
+		uint64_t e = tdpi_entry_load_table(ref);
+
+		if (t->level == 0) {
+			if (!tdpi_table_lock(op->mm, t, &l))
+				return MAP_AGAIN;
+			if (tdpi_invalidated(op->mm, m->gfn, 1, m->seq) ||
+			    tdpi_load_acquire(&root->invalid))
+				ret = TDP_FAULT_RETRY;
+			else
+				ret = mmio_entry(op, l, ref, m->mmio_gen);
+			tdpi_table_unlock(op->mm, l);
+			return ret;
+		}
+		if (fmt_kind(e, t->level) == TDP_ENTRY_TABLE) {
+			t = table_below(op->mm, e, t->level);
+			continue;
+		}
+		if (fmt_kind(e, t->level) != TDP_ENTRY_EMPTY)
+			return TDP_FAULT_RETRY;
+		ret = grow(op, t, ref, m, seen);
+		if (ret)
+			return ret;
+	}
+}
+
+static int map_mmio(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn, uint32_t generation,
+		    uint64_t seq)
+{
+	struct tdpi_map m = {.gfn = gfn, .seq = seq, .mmio_gen = generation};
+	struct owed_seen seen = {0};
+
+	for (unsigned tries = 0; tries < MAP_TRIES; tries++) {
+		int ret = mmio_walk(op, root, &m, &seen);
+
+		if (ret != MAP_AGAIN)
+			return ret;
+	}
+	return TDP_FAULT_RETRY;
+}
+
+/* ---- how many tables populating can take ---- */
+
+static uint64_t missing_below(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t start,
+			      tdpi_gfn_t end, unsigned level)
+{
+	uint64_t n = 0;
+
+	/* The tables at `level` over [start, end), and what is below each of their empty entries. */
+	n += ((end - 1) >> level_shift(level + 1)) - (start >> level_shift(level + 1)) + 1;
+	if (level == 0)
+		return n;
+	for (tdpi_gfn_t gfn = start; gfn < end;) {
+		tdpi_gfn_t next = ((gfn >> level_shift(level)) + 1) << level_shift(level);
+
+		next = tdpi_min64(next, end);
+		if (slot->ops.resolve || tdpi_slot_level(mm, slot, gfn, level) < level)
+			n += missing_below(mm, slot, gfn, next, level - 1);
+		gfn = next;
+	}
+	return n;
+}
+
+static uint64_t missing(const struct tdp_mm *mm, struct tdp_root *root, const struct tdpi_slot *slot,
+			struct tdpi_span span)
+{
+	struct iter it;
+	uint64_t n = 0;
+
+	iter_init(&it, mm, root, span, 1);
+	while (iter_table(&it)) {
+		tdpi_gfn_t gfn = it.next;
+
+		for (unsigned i = it.first; it.level > 0 && i <= it.last; i++) {
+			tdpi_gfn_t next = ((gfn >> level_shift(it.level)) + 1)
+					  << level_shift(it.level);
+			enum tdp_entry_kind kind = fmt_kind(tdpi_entry_load(&it.entries[i]), it.level);
+
+			next = tdpi_min64(next, span.end);
+			if ((kind == TDP_ENTRY_EMPTY || kind == TDP_ENTRY_MMIO) &&
+			    (slot->ops.resolve ||
+			     tdpi_slot_level(mm, slot, gfn, it.level) < it.level))
+				n += missing_below(mm, slot, gfn, next, it.level - 1);
+			gfn = next;
+		}
+	}
+	return n;
+}
+
+#endif

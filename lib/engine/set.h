@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every change of a live entry, with its bookkeeping: present counts, statistics, dirty bits handed over,
+ * flushes owed. Template. The caller holds the table's lock (the token) and decides; these do.
+ */
+#ifndef TDPI_ENGINE_SET_H
+#define TDPI_ENGINE_SET_H
+
+#include "engine/attr.h"
+#include "engine/iter.h"
+#include "mm/slot.h"
+
+/* Entries that are not empty; others look without the lock, to steer. */
+static inline void table_add(struct tdpi_table *t, int n)
+{
+	tdpi_store_relaxed(&t->present, (uint16_t)(t->present + n));
+}
+
+/* An empty or MMIO entry becomes a leaf or table, complete at once. */
+static inline void set_present(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+			       uint64_t old, uint64_t e)
+{
+	unsigned level = l.t->level;
+
+	TDPI_ASSERT(fmt_perm(old, level, op->mm->ad) == 0);
+	if (fmt_kind(old, level) == TDP_ENTRY_MMIO) {
+		l.t->mmio--;
+		tdpi_count(op->counts, mmio, -1);
+	} else {
+		table_add(l.t, 1);
+	}
+	tdpi_entry_publish(l, ref, e);
+	if (fmt_kind(e, level) == TDP_ENTRY_LEAF)
+		tdpi_count(op->counts, leaves[level], 1);
+	else
+		tdpi_count(op->counts, tables[level - 1], 1);
+	if (tdpi_unlikely(op->mm->backend.table_sync != NULL))
+		op->mm->backend.table_sync(op->mm->backend_ctx, ref, sizeof(*ref));
+}
+
+static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
+{
+	if (tdpi_unlikely(mm->backend.table_sync != NULL))
+		mm->backend.table_sync(mm->backend_ctx, ref, sizeof(*ref));
+}
+
+/* A leaf's Dirty bit is about to be forgotten: into the log, if anybody logs by Dirty bit. */
+static inline void note_dirty(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t gfn, uint64_t old)
+{
+	if (tdpi_unlikely(tdpi_load_relaxed(&op->mm->dbit_logs) != 0) && fmt_dirty(old, l.t->level))
+		tdpi_note_dirty(op->mm, tdp_role_as(l.t->role), gfn, level_pages(l.t->level));
+}
+
+/*
+ * Replace a present leaf by e, keeping nothing that the MMU sets meanwhile but telling it: the answer is what
+ * was there last. A plain store where no bit can change any more.
+ */
+static inline uint64_t swap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				 uint64_t old, uint64_t e)
+{
+	if (fmt_volatile(old, l.t->level, op->mm->ad) == 0)
+		tdpi_entry_overwrite(l, ref, e);
+	else
+		old = tdpi_entry_exchange(l, ref, e);
+	sync_entry(op->mm, ref);
+	return old;
+}
+
+/* A leaf goes. Its range and the debt are gathered, its dirty bit handed over. */
+static inline void set_removed_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				    tdpi_gfn_t gfn, uint64_t old, uint64_t empty)
+{
+	unsigned level = l.t->level;
+
+	old = swap_leaf(op, l, ref, old, empty);
+	table_add(l.t, -1);
+	tdpi_count(op->counts, leaves[level], -1);
+	note_dirty(op, l, gfn, old);
+	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_ZAP);
+}
+
+static inline void set_removed_mmio(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref)
+{
+	table_add(l.t, -1);
+	l.t->mmio--;
+	tdpi_count(op->counts, mmio, -1);
+	tdpi_entry_publish(l, ref, fmt_empty(l.t->level));
+	sync_entry(op->mm, ref);
+}
+
+/*
+ * A table is cut off at its parent. Returns it for tdpi_gather_table(), to be called once the parent is
+ * unlocked. collecting is announced before the exchange: a harvest that sees the hole waits (A5).
+ */
+static inline struct tdpi_table *set_removed_table(struct tdpi_op *op, struct tdpi_locked l,
+						   tdpi_entry_t *ref, tdpi_gfn_t gfn, uint64_t e)
+{
+	unsigned level = l.t->level;
+
+	if (tdpi_load_relaxed(&op->mm->dbit_logs) != 0 && op->gather.ticket)
+		tdpi_store_relaxed(&op->gather.ticket->collecting, 1u);
+	tdpi_entry_exchange(l, ref, fmt_empty(level));
+	sync_entry(op->mm, ref);
+	table_add(l.t, -1);
+	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_TABLE);
+	return table_below(op->mm, e, level);
+}
+
+/*
+ * Break before make: a present entry may not become another present one directly. Invalid, flushed, and
+ * only then the new word, all under the table's lock, so a fault on it waits. Returns the old word with
+ * every bit the MMU set until the flush.
+ */
+static inline uint64_t break_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				   tdpi_gfn_t gfn)
+{
+	unsigned level = l.t->level;
+	uint64_t old = tdpi_entry_exchange(l, ref, fmt_frozen(level));
+
+	sync_entry(op->mm, ref);
+	tdpi_flush(op->mm, op->counts, gfn, gfn + level_pages(level), 1u << TDP_FLUSH_BREAK);
+	return old;
+}
+
+static inline bool needs_break(const struct tdp_mm *mm, uint64_t old, uint64_t e, unsigned level)
+{
+	return FMT_BBM && !fmt_live_change_ok(old, e, level, mm->caps.bbm_level);
+}
+
+/* Metadata of a table that is about to be linked at ref of a locked parent. */
+static inline void init_child(const struct tdpi_table *parent, struct tdpi_table *child,
+			      tdpi_entry_t *ref, tdpi_gfn_t gfn)
+{
+	unsigned shift = level_shift(parent->level);
+
+	child->level = (uint8_t)(parent->level - 1);
+	child->role = tdp_role_at(parent->role, child->level);
+	child->gfn = gfn >> shift << shift;
+	child->parent = ref;
+	child->root = parent->root;
+	child->owed = 0;
+	child->removals = 0;
+	tdpi_store_release(&child->state, (uint8_t)TDPI_TABLE_LINKED);
+}
+
+static void fill(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level)
+{
+	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	uint64_t empty = fmt_empty(level);
+
+	for (unsigned i = 0; i < ENTRIES; i++)
+		tdpi_entry_init(&entries[i], empty);
+	tdpi_store_relaxed(&t->present, (uint16_t)0);
+	t->mmio = 0;
+	if (mm->backend.table_sync)
+		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
+}
+
+#endif

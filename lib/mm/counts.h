@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Statistics: each running operation counts for itself; readers add up. */
+#ifndef TDPI_MM_COUNTS_H
+#define TDPI_MM_COUNTS_H
+
+#include "mm/mm.h"
+
+/* One writer, readers on other threads: a plain add in two relaxed halves, no locked instruction. */
+#define tdpi_count(counts, field, n)                                                               \
+	tdpi_store_relaxed(&(counts)->field, tdpi_load_relaxed(&(counts)->field) + (uint64_t)(n))
+
+/* Add what an operation counted to the mm's shared sums. */
+void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from);
+/* Sums over the mm and all its vCPUs. */
+void tdpi_counts_sum(struct tdp_mm *mm, struct tdpi_counts *sum);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Flush before free: tickets, the flush itself, collection of dirty bits, retirement. */
+#include "mm/gather.h"
+
+#include "engine/engine.h"
+
+static void reset(struct tdpi_gather *g)
+{
+	g->start = 1;
+	g->end = 0;
+	g->causes = 0;
+	g->tables = NULL;
+	g->table_count = 0;
+}
+
+void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
+				  struct tdpi_counts *counts)
+{
+	g->mm = mm;
+	g->counts = counts;
+	g->ticket = NULL;
+	g->number = 0;
+	g->quiet = false;
+	g->freed = 0;
+	reset(g);
+}
+
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts)
+{
+	unsigned i = (unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
+
+	tdpi_gather_begin_flush_only(g, mm, counts);
+	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
+		uint32_t expected = 0;
+
+		g->ticket = &mm->tickets[i];
+		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
+		    tdpi_cas_acquire(&g->ticket->busy, &expected, 1u))
+			break;
+		if (tries + 1 == TDPI_TICKETS)
+			tdpi_lock(&mm->env, &g->ticket->busy); /* all in use: wait for this one */
+	}
+	g->number = tdpi_load_relaxed(&g->ticket->done) + 1;
+}
+
+void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
+			 tdpi_gfn_t end, enum tdp_flush_cause cause)
+{
+	struct tdpi_table *t = l.t;
+	uint64_t ours = g->number * TDPI_TICKETS + (uint64_t)(g->ticket - g->mm->tickets);
+
+	t->removals++;
+	if (g->quiet)
+		return;
+	tdpi_gather_range(g, start, end, cause);
+	if (t->owed != ours && tdpi_owes(g->mm, t)) {
+		unsigned shift = tdpi_level_shift(g->mm, t->level + 1u);
+
+		tdpi_gather_range(g, t->gfn, t->gfn + TDPI_BIT(shift), TDP_FLUSH_OWED);
+	}
+	t->owed = ours; /* A4b: pairs with tdpi_owes() under the same lock */
+}
+
+void tdpi_gather_table(struct tdpi_gather *g, struct tdpi_table *t)
+{
+	g->freed += g->mm->engine->cut_off(g->mm, g->counts, t);
+	tdpi_gather_push(g, t);
+}
+
+void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start, tdpi_gfn_t end,
+		uint32_t causes)
+{
+	uint64_t top = TDPI_BIT(mm->gpa_bits - TDP_PAGE_LG2);
+
+	/* A table at the top may span more than the guest-physical width (few entries of it used). */
+	end = tdpi_min64(end, top);
+	if (mm->caps.flags & TDP_CAP_RANGE_FLUSH && !(start == 0 && end == top)) {
+		struct tdp_range r = {start << TDP_PAGE_LG2, (end - start) << TDP_PAGE_LG2};
+
+		mm->backend.flush_range(mm->backend_ctx, r);
+		tdpi_count(counts, flush_range, 1);
+	} else {
+		mm->backend.flush_all(mm->backend_ctx);
+		tdpi_count(counts, flush_all, 1);
+	}
+	for (unsigned c = 0; c < TDP_FLUSH_CAUSES; c++)
+		if (causes & 1u << c)
+			tdpi_count(counts, flush_cause[c], 1);
+}
+
+static struct tdpi_flushed gather_flush(struct tdpi_gather *g)
+{
+	if (g->start < g->end && !g->quiet)
+		tdpi_flush(g->mm, g->counts, g->start, g->end, g->causes);
+	return (struct tdpi_flushed){ g->number };
+}
+
+/*
+ * The MMU has dropped everything, so the cut-off tables change no more: read what it left there, then
+ * say that it is done, then let the pages go.
+ */
+static void gather_retire(struct tdpi_flushed proof, struct tdpi_gather *g)
+{
+	struct tdpi_table *free_list = NULL, *t = g->tables;
+	uint64_t count = 0;
+
+	tdpi_rcu_lock(g->mm); /* for the memslots that dirty bits go to */
+	while (t) {
+		struct tdpi_table *next = t->next;
+
+		count += g->mm->engine->collect(g->mm, t, &free_list);
+		t = next;
+	}
+	tdpi_rcu_unlock(g->mm);
+	if (g->ticket) {
+		tdpi_store_release(&g->ticket->done, proof.number); /* A4b: complete */
+		g->number = proof.number + 1;
+		if (tdpi_load_relaxed(&g->ticket->collecting)) {
+			/* A5: the bits are in the log before a waiting harvest reads it. */
+			if (tdpi_xchg_release(&g->ticket->collecting, 0u) == 2 && g->mm->env.wake)
+				g->mm->env.wake(g->mm->env.priv, &g->ticket->collecting);
+		}
+	}
+	tdpi_retire(g->mm, free_list, count);
+}
+
+void tdpi_gather_finish(struct tdpi_gather *g)
+{
+	if (tdpi_gather_idle(g) && !(g->ticket && tdpi_load_relaxed(&g->ticket->collecting)))
+		return;
+	gather_retire(gather_flush(g), g);
+	reset(g);
+}
+
+void tdpi_gather_end(struct tdpi_gather *g)
+{
+	tdpi_gather_finish(g);
+	if (!g->ticket)
+		return;
+	tdpi_unlock(&g->mm->env, &g->ticket->busy);
+	g->ticket = NULL;
+}
+
+void tdpi_wait_collected(struct tdp_mm *mm)
+{
+	for (unsigned i = 0; i < TDPI_TICKETS; i++) {
+		struct tdpi_ticket *ticket = &mm->tickets[i];
+		uint64_t was = tdpi_load_relaxed(&ticket->done);
+		uint32_t state;
+
+		/* Also satisfied when it has finished once and is collecting something newer. */
+		while ((state = tdpi_load_acquire(&ticket->collecting)) != 0 &&
+		       tdpi_load_acquire(&ticket->done) == was) {
+			if (!mm->env.wait)
+				tdpi_relax(&mm->env);
+			else if (state == 2 || tdpi_cas_relaxed(&ticket->collecting, &state, 2u))
+				mm->env.wait(mm->env.priv, &ticket->collecting, 2);
+		}
+	}
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The gather: what an operation has made unreachable and must flush and free before it returns.
+ *
+ * Order of a finish: flush once, read the dirty bits left in cut-off tables, complete the ticket, retire
+ * the tables. tdpi_gather_retire() wants a struct tdpi_flushed, which only gather.c can make, so a table
+ * cannot be freed without its flush.
+ *
+ * Owed flushes. Between a removal and its flush the table owes one. An operation that removes holds a
+ * ticket; each removal stores ticket number * 64 + slot in table->owed, and the ticket's `done` reaches that
+ * number once flushed. Two rules: whoever promises that nothing is reachable adds what it finds owed
+ * to its own flush (tdpi_gather_owed); nobody fills an empty entry of a table that owes before flushing
+ * that entry himself (tdpi_owes). When a removal overwrites another's unfinished ticket, the new one flushes
+ * the whole table, so that its completion is true for both.
+ */
+#ifndef TDPI_MM_GATHER_H
+#define TDPI_MM_GATHER_H
+
+#include "mm/counts.h"
+#include "mm/table.h"
+
+struct tdpi_gather {
+	struct tdp_mm *mm;
+	struct tdpi_counts *counts;
+	struct tdpi_ticket *ticket;  /* NULL: may not remove */
+	uint64_t number;             /* of the removals since the last finish */
+	tdpi_gfn_t start, end;       /* to flush; start >= end: nothing */
+	uint32_t causes;             /* bit per enum tdp_flush_cause */
+	bool quiet;                  /* nothing here can be reached by an MMU: no flush (teardown) */
+	uint32_t table_count;        /* subtrees waiting */
+	uint64_t freed;              /* tables cut off since begin */
+	struct tdpi_table *tables;   /* roots of cut-off subtrees */
+};
+
+/* Proof that what was gathered has been flushed. */
+struct tdpi_flushed {
+	uint64_t number;
+};
+
+/* Claim a ticket (waits while all are in use: before any lock). */
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts);
+/* For operations that remove nothing but may flush. */
+void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
+				  struct tdpi_counts *counts);
+/* Flush, collect, complete, retire. The gather can be used again. No lock held. */
+void tdpi_gather_finish(struct tdpi_gather *g);
+/* Finish and give the ticket back. */
+void tdpi_gather_end(struct tdpi_gather *g);
+
+static inline bool tdpi_gather_idle(const struct tdpi_gather *g)
+{
+	return g->start >= g->end && !g->tables;
+}
+
+static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end,
+				     enum tdp_flush_cause cause)
+{
+	if (g->start >= g->end) {
+		g->start = start;
+		g->end = end;
+	} else {
+		g->start = tdpi_min64(g->start, start);
+		g->end = tdpi_max64(g->end, end);
+	}
+	g->causes |= 1u << cause;
+}
+
+/* Does a removal from this table wait for its flush? Under the table's lock (A4b). */
+static inline bool tdpi_owes(const struct tdp_mm *mm, const struct tdpi_table *t)
+{
+	return t->owed &&
+	       tdpi_load_acquire(&mm->tickets[t->owed % TDPI_TICKETS].done) < t->owed / TDPI_TICKETS;
+}
+
+/* Something present was (or is about to be) removed from a locked table; its range is gathered too. */
+void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
+			 tdpi_gfn_t end, enum tdp_flush_cause cause);
+/* Take over what others owe in [start, end) of a locked table. */
+static inline void tdpi_gather_owed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
+				    tdpi_gfn_t end)
+{
+	if (tdpi_unlikely(tdpi_owes(g->mm, l.t)))
+		tdpi_gather_range(g, start, end, TDP_FLUSH_OWED);
+}
+
+/* A subtree was cut off at its parent: mark all of it stale, keep it for finish. Parent not locked. */
+void tdpi_gather_table(struct tdpi_gather *g, struct tdpi_table *t);
+
+/* The same for a table that is stale already and counted (collapse). */
+static inline void tdpi_gather_push(struct tdpi_gather *g, struct tdpi_table *t)
+{
+	t->next = g->tables;
+	g->tables = t;
+	g->table_count++;
+}
+
+/* One flush now (range or all, as the backend prefers). May be called with a table lock held. */
+void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start, tdpi_gfn_t end,
+		uint32_t causes);
+/* Wait until no operation holds uncollected dirty bits that it cut off before this call. No lock held. */
+void tdpi_wait_collected(struct tdp_mm *mm);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One lock word for everything (tables, pool, roots, slots): 0 free, 1 held, 2 held and somebody sleeps.
+ * Uncontended: one atomic to take, one to drop. Contended: a short spin, then env->wait if there is one
+ * (a hosted thread can be descheduled while it holds a lock), else spinning with env->relax.
+ */
+#ifndef TDPI_MM_LOCK_H
+#define TDPI_MM_LOCK_H
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#include <tdp/env.h>
+
+void tdpi_lock_slow(const struct tdp_env *env, uint32_t *word);
+void tdpi_lock_wake(const struct tdp_env *env, uint32_t *word);
+
+static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word)
+{
+	uint32_t expected = 0;
+
+	if (tdpi_unlikely(!tdpi_cas_acquire(word, &expected, 1u)))
+		tdpi_lock_slow(env, word);
+}
+
+static inline void tdpi_unlock(const struct tdp_env *env, uint32_t *word)
+{
+	/* Without a hook nobody sleeps, so dropping is one plain release store. */
+	if (!env->wake)
+		tdpi_store_release(word, 0u);
+	else if (tdpi_unlikely(tdpi_xchg_release(word, 0u) == 2))
+		tdpi_lock_wake(env, word);
+}
+
+static inline void tdpi_relax(const struct tdp_env *env)
+{
+	if (env->relax)
+		env->relax(env->priv);
+}
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Table pages out of large chunks of the host's. The first pages of a chunk are the metadata of all its
+ * pages; the metadata slots of those pages themselves hold the chunk's own header.
+ */
+#include "mm/table.h"
+
+struct tdpi_chunk {
+	struct tdpi_chunk *next, **prev; /* mm->chunks, or mm->full_chunks */
+	struct tdpi_table *free;         /* pages given back */
+	uint32_t pages;                  /* in all */
+	uint32_t fresh;                  /* first page never handed out */
+	uint32_t first;                  /* first page that can be a table */
+	uint32_t used;
+};
+TDPI_STATIC_ASSERT(sizeof(struct tdpi_chunk) <= TDPI_META_SIZE, "the header takes a metadata slot");
+
+static struct tdpi_chunk *chunk_of(const struct tdp_mm *mm, const struct tdpi_table *t)
+{
+	return (struct tdpi_chunk *)((uintptr_t)t & ~(uintptr_t)mm->chunk_mask);
+}
+
+static struct tdpi_table *chunk_meta(struct tdpi_chunk *c, uint32_t page)
+{
+	return (struct tdpi_table *)((uintptr_t)c + (uintptr_t)page * TDPI_META_SIZE);
+}
+
+static void chunk_unlink(struct tdpi_chunk *c)
+{
+	*c->prev = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+}
+
+static void chunk_link(struct tdpi_chunk **list, struct tdpi_chunk *c)
+{
+	c->next = *list;
+	c->prev = list;
+	if (c->next)
+		c->next->prev = &c->next;
+	*list = c;
+}
+
+static bool chunk_full(const struct tdpi_chunk *c)
+{
+	return !c->free && c->fresh == c->pages;
+}
+
+static void page_free(struct tdpi_chunk *c, struct tdpi_table *t)
+{
+	t->state = TDPI_TABLE_FREE;
+	t->next = c->free;
+	c->free = t;
+}
+
+/* `pages` consecutive fresh ones; what alignment skips can still serve as single pages. */
+static struct tdpi_table *chunk_take_run(struct tdpi_chunk *c, uint32_t pages)
+{
+	uint32_t at = (c->fresh + pages - 1) & ~(pages - 1);
+
+	if (at + pages > c->pages)
+		return NULL;
+	for (; c->fresh < at; c->fresh++)
+		page_free(c, chunk_meta(c, c->fresh));
+	c->fresh = at + pages;
+	c->used += pages;
+	return chunk_meta(c, at);
+}
+
+static struct tdpi_table *chunk_take(struct tdpi_chunk *c, uint32_t pages)
+{
+	struct tdpi_table *t = c->free;
+
+	if (pages > 1)
+		return chunk_take_run(c, pages);
+	if (t) {
+		c->free = t->next;
+		c->used++;
+		return t;
+	}
+	return chunk_take_run(c, 1);
+}
+
+static struct tdpi_table *pool_try(struct tdp_mm *mm, uint32_t pages)
+{
+	for (struct tdpi_chunk *c = mm->chunks; c; c = c->next) {
+		struct tdpi_table *t = chunk_take(c, pages);
+
+		if (t) {
+			if (chunk_full(c)) {
+				chunk_unlink(c);
+				chunk_link(&mm->full_chunks, c);
+			}
+			return t;
+		}
+	}
+	return NULL;
+}
+
+static struct tdpi_chunk *chunk_new(struct tdp_mm *mm)
+{
+	uint64_t size = mm->chunk_mask + 1;
+	uint32_t pages = (uint32_t)(size >> TDP_PAGE_LG2);
+	uint64_t meta = (uint64_t)pages * TDPI_META_SIZE;
+	struct tdpi_chunk *c = mm->env.chunk_alloc(mm->env.priv, size);
+
+	if (!c)
+		return NULL;
+	memset(c, 0, meta);
+	c->pages = pages;
+	c->first = (uint32_t)((meta + TDP_PAGE_SIZE - 1) >> TDP_PAGE_LG2);
+	c->fresh = c->first;
+	return c;
+}
+
+static bool over_limit(const struct tdp_mm *mm, unsigned pages)
+{
+	return mm->table_limit &&
+	       (mm->tables_taken + pages) * TDP_PAGE_SIZE > mm->table_limit;
+}
+
+int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
+{
+	struct tdpi_chunk *fresh = NULL;
+	struct tdpi_table *t = NULL;
+
+	tdpi_lock(&mm->env, &mm->pool_lock);
+	while (!over_limit(mm, pages) && !(t = pool_try(mm, pages)) && !fresh) {
+		/* The host may sleep in there, so not under the lock; then everything is looked at anew. */
+		tdpi_unlock(&mm->env, &mm->pool_lock);
+		fresh = chunk_new(mm);
+		tdpi_lock(&mm->env, &mm->pool_lock);
+		if (!fresh)
+			break;
+		chunk_link(&mm->chunks, fresh);
+		mm->chunk_count++;
+	}
+	if (t)
+		tdpi_store_relaxed(&mm->tables_taken, mm->tables_taken + pages);
+	tdpi_unlock(&mm->env, &mm->pool_lock);
+	if (!t)
+		return TDP_ENOMEM;
+	for (unsigned i = 0; i < pages; i++) {
+		struct tdpi_table *one = (struct tdpi_table *)((uintptr_t)t + i * TDPI_META_SIZE);
+
+		memset(one, 0, sizeof(*one));
+		one->state = TDPI_TABLE_CACHED;
+		if (mm->env.table_state)
+			mm->env.table_state(mm->env.priv, tdpi_table_entries(mm, one), TDP_PAGE_SIZE, 1);
+	}
+	*first = t;
+	return TDP_OK;
+}
+
+void tdpi_pool_give(struct tdp_mm *mm, struct tdpi_table *t)
+{
+	struct tdpi_chunk *c = chunk_of(mm, t);
+	tdpi_entry_t *va = tdpi_table_entries(mm, t);
+	struct tdpi_chunk *empty = NULL;
+	bool was_full;
+
+	if (mm->flags & TDP_MM_SCRUB)
+		memset(va, 0, TDP_PAGE_SIZE);
+	if (mm->env.table_state)
+		mm->env.table_state(mm->env.priv, va, TDP_PAGE_SIZE, 0);
+	tdpi_lock(&mm->env, &mm->pool_lock);
+	was_full = chunk_full(c);
+	page_free(c, t);
+	c->used--;
+	tdpi_store_relaxed(&mm->tables_taken, mm->tables_taken - 1);
+	if (c->used == 0 && mm->chunk_count > 1) {
+		chunk_unlink(c);
+		mm->chunk_count--;
+		empty = c;
+	} else {
+		if (c->used == 0) {
+			/* The last chunk stays; as good as new, so that long runs fit again. */
+			c->free = NULL;
+			c->fresh = c->first;
+		}
+		if (was_full) {
+			chunk_unlink(c);
+			chunk_link(&mm->chunks, c);
+		}
+	}
+	tdpi_unlock(&mm->env, &mm->pool_lock);
+	if (empty)
+		mm->env.chunk_free(mm->env.priv, empty, mm->chunk_mask + 1);
+}
+
+static struct tdpi_table *chunk_find(const struct tdp_mm *mm, struct tdpi_chunk *c, tdp_pa_t pa)
+{
+	for (uint32_t i = c->first; i < c->fresh; i++) {
+		struct tdpi_table *t = chunk_meta(c, i);
+
+		if ((tdpi_table_pa(mm, t) & ~mm->encrypt_mask) == pa)
+			return t;
+	}
+	return NULL;
+}
+
+struct tdpi_table *tdpi_pool_find(struct tdp_mm *mm, tdp_pa_t pa)
+{
+	struct tdpi_chunk *lists[2];
+	struct tdpi_table *found = NULL;
+
+	pa &= ~mm->encrypt_mask;
+	tdpi_lock(&mm->env, &mm->pool_lock);
+	lists[0] = mm->chunks;
+	lists[1] = mm->full_chunks;
+	for (unsigned i = 0; i < 2; i++) {
+		for (struct tdpi_chunk *c = lists[i]; c && !found; c = c->next) {
+			uint64_t at = pa - mm->pa_offset + mm->encrypt_mask - (uintptr_t)c;
+
+			/* Only linear hosts keep a chunk contiguous in pa; there arithmetic rules most out. */
+			if (mm->env.virt_to_phys || at <= mm->chunk_mask)
+				found = chunk_find(mm, c, pa);
+		}
+	}
+	tdpi_unlock(&mm->env, &mm->pool_lock);
+	return found;
+}
+
+static void release_list(struct tdp_mm *mm, struct tdpi_chunk **list)
+{
+	while (*list) {
+		struct tdpi_chunk *c = *list;
+
+		chunk_unlink(c);
+		mm->env.chunk_free(mm->env.priv, c, mm->chunk_mask + 1);
+	}
+}
+
+void tdpi_pool_release(struct tdp_mm *mm)
+{
+	release_list(mm, &mm->chunks);
+	release_list(mm, &mm->full_chunks);
+	mm->chunk_count = 0;
+}
+
+uint64_t tdpi_pool_bytes(struct tdp_mm *mm)
+{
+	uint64_t bytes;
+
+	tdpi_lock(&mm->env, &mm->pool_lock);
+	bytes = mm->chunk_count * (mm->chunk_mask + 1);
+	tdpi_unlock(&mm->env, &mm->pool_lock);
+	return bytes;
+}
+
+int tdpi_cache_topup(struct tdp_mm *mm, struct tdpi_cache *cache, uint64_t n)
+{
+	uint32_t had = cache->count;
+
+	while (cache->count < n) {
+		struct tdpi_table *t;
+		int ret = tdpi_pool_take(mm, 1, &t);
+
+		if (ret) {
+			while (cache->count > had)
+				tdpi_pool_give(mm, tdpi_cache_take(cache));
+			return ret;
+		}
+		tdpi_cache_give(cache, t);
+	}
+	return TDP_OK;
+}
+
+void tdpi_cache_drain(struct tdp_mm *mm, struct tdpi_cache *cache)
+{
+	struct tdpi_table *t;
+
+	while ((t = tdpi_cache_take(cache)))
+		tdpi_pool_give(mm, t);
+}

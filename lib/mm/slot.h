@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Memslots as the engine and the fault path see them, and the invalidation check. */
+#ifndef TDPI_MM_SLOT_H
+#define TDPI_MM_SLOT_H
+
+#include "mm/mm.h"
+
+/* The slot that holds gfn, NULL: none. Inside a read section; the slot stays until it ends. */
+struct tdpi_slot *tdpi_slot_at(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn);
+/* By id. Inside a read section, or with slots_lock held. */
+struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id);
+
+/* A reference keeps the slot and its backing ops beyond the read section (resolve). */
+bool tdpi_slot_hold(struct tdpi_slot *slot);
+void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot);
+
+/* Set the dirty bits of count frames from gfn on, as far as the slot reaches and is logged. */
+void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count);
+/* The same for whichever slot is there: the Dirty bit of a leaf that goes away. Read section. */
+void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count);
+
+static inline bool tdpi_slot_tracked(const struct tdpi_slot *slot, tdpi_gfn_t gfn)
+{
+	const uint16_t *tracked = tdpi_load_acquire(&slot->tracked);
+
+	return tracked && tdpi_load_relaxed(&tracked[gfn - slot->base]) != 0;
+}
+
+static inline uint32_t tdpi_slot_log(const struct tdpi_slot *slot)
+{
+	return tdpi_load_relaxed(&slot->log);
+}
+
+static inline bool tdpi_slot_readonly(const struct tdpi_slot *slot)
+{
+	return tdpi_load_relaxed(&slot->flags) & TDP_SLOT_READONLY;
+}
+
+/* Largest level <= max at which a leaf over gfn may stand: bounds, congruence, tracking, logging, policy. */
+unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
+			 unsigned max);
+
+/* Taken before the backing is looked up (A4). */
+static inline uint64_t tdpi_invalidation_seq(const struct tdp_mm *mm)
+{
+	return tdpi_load_acquire(&mm->inv.seq);
+}
+
+/*
+ * Must what was looked up at `seq` not be installed at [gfn, gfn + count)? Under the lock of the table
+ * that will hold it. Why no fence is needed: an invalidation publishes its range, then takes the lock of
+ * every table in the range. Either it had this table (or the parent that this table was linked into)
+ * before us, then its range is visible here; or it comes after us and finds our entry (A4). A range that
+ * has ended has moved seq before.
+ */
+static inline bool tdpi_invalidated(const struct tdp_mm *mm, tdpi_gfn_t gfn, uint64_t count,
+				    uint64_t seq)
+{
+	if (tdpi_unlikely(tdpi_load_acquire(&mm->inv.running) != 0) &&
+	    gfn < tdpi_load_relaxed(&mm->inv.end) &&
+	    gfn + count > tdpi_load_relaxed(&mm->inv.start))
+		return true;
+	return tdpi_load_acquire(&mm->inv.seq) != seq;
+}
+
+/* What memslot changes do instead of a range: every lookup under way becomes void. */
+static inline void tdpi_invalidate_lookups(struct tdp_mm *mm)
+{
+	tdpi_add_acq_rel(&mm->inv.seq, 1); /* A4 */
+}
+
+#endif
