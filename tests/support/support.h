@@ -175,11 +175,15 @@ struct test_vm_options {
 	uint32_t max_roots;
 	uint32_t with_caps, without_caps; /* TDP_CAP_*, besides those of the format */
 	uint64_t table_limit;
+	int64_t fail_after; /* as test_env_fail(), from the first allocation on */
 	const struct tdp_rcu_ops *rcu; /* NULL: test_rcu. The calling thread must not be registered yet */
 };
 #define TEST_CHUNK_SMALL 1u
 
-/* Registers the calling thread with the RCU. opts may be NULL. Returns a status; all or nothing. */
+/*
+ * Registers the calling thread with the RCU. opts may be NULL. Returns a status; all or nothing
+ * (TDP_EIO: it failed and left something behind).
+ */
 int test_vm_init(struct test_vm *vm, const struct test_format *fmt,
 		 const struct test_vm_options *opts);
 /*

@@ -120,13 +120,14 @@ int test_vm_init(struct test_vm *vm, const struct test_format *fmt,
 	if (status < 0)
 		return status;
 	vm->env.format = (uint32_t)fmt->format;
+	test_env_fail(&vm->env, o->fail_after);
 	vm->env.env.rcu->thread_register();
 	status = machine_create(vm, fmt, o);
 	if (status < 0) {
 		machine_destroy(vm);
 		vm->env.env.rcu->thread_unregister();
 		if (test_env_fini(&vm->env))
-			fprintf(stderr, "%s: the failed start left something\n", fmt->name);
+			status = TDP_EIO;
 	}
 	return status;
 }
