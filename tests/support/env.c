@@ -297,6 +297,7 @@ static void page_give(struct test_env *env, unsigned char *page, unsigned char *
 
 	if (*state != PAGE_IN_USE)
 		test_violation(env, "table page %p freed but not in use", (void *)page);
+	SHOW(page, TEST_PAGE);
 	for (i = 0; i < TEST_PAGE; i += sizeof(trap))
 		memcpy(page + i, &trap, sizeof(trap));
 	HIDE(page, TEST_PAGE);
