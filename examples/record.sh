@@ -54,7 +54,7 @@ trap 'exit 130' INT TERM
 pack=${TDP_LACKEY_PACK:-$scratch/lackey_pack}
 if [ ! -x "$pack" ]; then
 	need cc gcc
-	cc -O2 -D_GNU_SOURCE -o "$pack" "$here/record/lackey_pack.c"
+	cc -O2 -D_GNU_SOURCE -o "$pack" "$here/lackey_pack/lackey_pack.c"
 fi
 
 # The packer may end first, at the limit; valgrind then gets SIGPIPE, which is as it should be.
