@@ -20,8 +20,8 @@
 #error "the format header does not define all constants of fmt/contract.h"
 #endif
 
-#define TDPI_FMT_IS(fn, ...)                                                                       \
-	_Static_assert(_Generic(&fn, __VA_ARGS__: 1, default: 0), #fn " breaks fmt/contract.h")
+#define TDPI_FMT_IS(fn, ...) \
+	_Static_assert(_Generic(&fn, __VA_ARGS__ : 1, default : 0), #fn " breaks fmt/contract.h")
 
 TDPI_FMT_IS(fmt_empty, uint64_t (*)(unsigned));
 TDPI_FMT_IS(fmt_empty_young, uint64_t (*)(unsigned));
@@ -55,7 +55,7 @@ TDPI_FMT_IS(fmt_root_hw, void (*)(const struct tdpi_root_geom *, uint64_t *));
 
 TDPI_STATIC_ASSERT(FMT_LEVELS_MIN >= 1 && FMT_LEVELS_MIN <= FMT_LEVELS_MAX, "levels");
 TDPI_STATIC_ASSERT(FMT_LEVELS_MAX <= TDP_LEVELS_MAX, "a struct tdp_path holds every level");
-TDPI_STATIC_ASSERT((FMT_LEAF_LEVELS) & 1, "4K leaves always exist");
+TDPI_STATIC_ASSERT((FMT_LEAF_LEVELS)&1, "4K leaves always exist");
 TDPI_STATIC_ASSERT((FMT_LEAF_LEVELS) < 1 << FMT_LEVELS_MAX, "no leaf above the root");
 TDPI_STATIC_ASSERT(FMT_INDEX_LG2 + 3 <= TDP_PAGE_LG2, "a table fits its page");
 TDPI_STATIC_ASSERT(!(FMT_AF_FAULT && FMT_AD_ALWAYS), "a clear Accessed bit cannot do both");

@@ -20,7 +20,8 @@ static int report(struct tdp_fault *fault, uint32_t flags, uint64_t gpa, uint32_
 	return TDP_OK;
 }
 
-/* Bits 0..2: what was tried, 3..5: what entries permit, 7: gla valid, 8: not on the guest's walk. */
+/* Bits 0..2: what was tried, 3..5: what entries permit, 7: gla valid, 8: not on the guest's walk.
+ */
 int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, struct tdp_fault *fault)
 {
 	uint32_t access = (uint32_t)qualification & TDP_RWX;
@@ -75,13 +76,23 @@ int tdp_decode_npf(uint64_t exitinfo1, uint64_t exitinfo2, struct tdp_fault *fau
 static int s2_flags(unsigned fsc)
 {
 	switch (fsc) {
-	case 0x00: case 0x01: case 0x02: case 0x03:
+	case 0x00:
+	case 0x01:
+	case 0x02:
+	case 0x03:
 		return TDP_FAULT_SIZE;
-	case 0x04: case 0x05: case 0x06: case 0x07:
+	case 0x04:
+	case 0x05:
+	case 0x06:
+	case 0x07:
 		return 0;
-	case 0x09: case 0x0a: case 0x0b:
+	case 0x09:
+	case 0x0a:
+	case 0x0b:
 		return TDP_FAULT_ACCESS_FLAG | TDP_FAULT_PRESENT;
-	case 0x0d: case 0x0e: case 0x0f:
+	case 0x0d:
+	case 0x0e:
+	case 0x0f:
 		return TDP_FAULT_PRESENT;
 	default:
 		/* External aborts, TLB conflicts, level 0 and -1 leaves (LPA2 only), and so on. */

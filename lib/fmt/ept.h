@@ -55,8 +55,8 @@ TDPI_STATIC_ASSERT((EPT_RWX + EPT_MT + EPT_IPAT + EPT_PS + EPT_A + EPT_D + EPT_X
 		    EPT_HOST_W + EPT_MMU_W + EPT_SAVED_R + EPT_SAVED_X + EPT_SW + EPT_OFF +
 		    EPT_SVE) == ~(uint64_t)0,
 		   "and only once");
-TDPI_STATIC_ASSERT(((EPT_GEN_LO | EPT_GEN_HI) & (EPT_RWX | EPT_SAVED | EPT_PA | EPT_IS_FROZEN |
-						 EPT_IS_MMIO | EPT_SVE)) == 0,
+TDPI_STATIC_ASSERT(((EPT_GEN_LO | EPT_GEN_HI) &
+		    (EPT_RWX | EPT_SAVED | EPT_PA | EPT_IS_FROZEN | EPT_IS_MMIO | EPT_SVE)) == 0,
 		   "no generation makes an MMIO word present, frozen or an address");
 TDPI_STATIC_ASSERT(EPT_R == TDP_R && EPT_W == TDP_W && EPT_X == TDP_X, "same bits");
 

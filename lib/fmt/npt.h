@@ -18,7 +18,7 @@
 #define NPT_MT TDPI_MASK(4, 3) /* PWT, PCD */
 #define NPT_A TDPI_BIT(5)
 #define NPT_D TDPI_BIT(6)
-#define NPT_PS TDPI_BIT(7)          /* in a 4K leaf this is PAT and stays 0 */
+#define NPT_PS TDPI_BIT(7)	    /* in a 4K leaf this is PAT and stays 0 */
 #define NPT_UNUSED TDPI_MASK(11, 8) /* G and AVL */
 #define NPT_PA TDPI_MASK(51, 12)    /* large leaves: bit 12 is PAT and, by alignment, 0 */
 #define NPT_HOST_W TDPI_BIT(52)
@@ -40,8 +40,8 @@ TDPI_STATIC_ASSERT((NPT_P | NPT_RW | NPT_US | NPT_MT | NPT_A | NPT_D | NPT_PS | 
 TDPI_STATIC_ASSERT((NPT_P + NPT_RW + NPT_US + NPT_MT + NPT_A + NPT_D + NPT_PS + NPT_UNUSED +
 		    NPT_PA + NPT_HOST_W + NPT_MMU_W + NPT_SW + NPT_OFF + NPT_NX) == ~(uint64_t)0,
 		   "and only once");
-TDPI_STATIC_ASSERT(((NPT_GEN_LO | NPT_GEN_HI) &
-		    (NPT_P | NPT_PA | NPT_IS_FROZEN | NPT_IS_MMIO)) == 0,
+TDPI_STATIC_ASSERT(((NPT_GEN_LO | NPT_GEN_HI) & (NPT_P | NPT_PA | NPT_IS_FROZEN | NPT_IS_MMIO)) ==
+			   0,
 		   "no generation makes an MMIO word present, frozen or an address");
 
 #define FMT_NS(name) tdpi_npt_##name

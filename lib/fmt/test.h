@@ -15,7 +15,7 @@
 #define TST_TYPE TDPI_MASK(1, 0)
 #define TST_TABLE 1u
 #define TST_LEAF 2u
-#define TST_MMIO 1u   /* types of absent words */
+#define TST_MMIO 1u /* types of absent words */
 #define TST_TRACKED 2u
 #define TST_FROZEN 3u
 #define TST_NO_R TDPI_BIT(2)
@@ -294,8 +294,8 @@ static inline bool tst_leaf_valid(uint64_t v, unsigned level, unsigned pa_bits)
 		return false;
 	if ((v & TST_MT) >> TST_MT_SHIFT > TDP_MT_UC >> TDP_MT_SHIFT)
 		return false;
-	if (v & TST_ABSENT ? (v & (TST_NO_R | TST_W | TST_X | TST_D | TST_A)) != TST_NO_R :
-			     (v & TST_SAVED) || (rwx & (TDP_R | TDP_W)) == TDP_W)
+	if (v & TST_ABSENT ? (v & (TST_NO_R | TST_W | TST_X | TST_D | TST_A)) != TST_NO_R
+			   : (v & TST_SAVED) || (rwx & (TDP_R | TDP_W)) == TDP_W)
 		return false;
 	if ((v & TST_D) && !(v & TST_W))
 		return false;

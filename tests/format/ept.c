@@ -3,6 +3,7 @@
 #include "fmt/ept.h"
 
 #include "laws.h"
+#include "walked.h"
 
 static const struct traits traits = {
 	.id = TDP_FMT_EPT,
@@ -22,8 +23,8 @@ static const struct traits traits = {
 	.ads = {0, TDPI_HW_A, TDPI_HW_A | TDPI_HW_D},
 	.ad_count = 3,
 	/*
-	 * Per type, FORCE, SW bits and level: R 2 (X) * 2 (A) * (3 + 1 if W, 2 with hardware D), X alone
-	 * 2 * 3, and tracked, without hardware A, (2 + 1) * 3.
+	 * Per type, FORCE, SW bits and level: R 2 (X) * 2 (A) * (3 + 1 if W, 2 with hardware D), X
+	 * alone 2 * 3, and tracked, without hardware A, (2 + 1) * 3.
 	 */
 	.meanings = 4 * 2 * 16 * 3 * ((16 + 6 + 9) + (16 + 6) + (20 + 6)),
 	.pa_field = UINT64_C(0x000ffffffffff000),
@@ -37,8 +38,8 @@ static bool mmu_present(uint64_t e, unsigned level)
 }
 
 /*
- * Tables 29-3, 29-5 and 29-7 (leaves of 1G, 2M, 4K): 2:0, 5:3, 6, 8, 9, 10, 51:12, 57, 58, 60, 63; bit 7
- * in large ones, bit 61 in 4K ones.
+ * Tables 29-3, 29-5 and 29-7 (leaves of 1G, 2M, 4K): 2:0, 5:3, 6, 8, 9, 10, 51:12, 57, 58, 60, 63;
+ * bit 7 in large ones, bit 61 in 4K ones.
  */
 static uint64_t mmu_bits(unsigned level)
 {
@@ -47,29 +48,34 @@ static uint64_t mmu_bits(unsigned level)
 
 static void test_golden_leaves(void **state)
 {
-	struct tdpi_attr a = {.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true,
-			      .dirty = true};
+	struct tdpi_attr a = {
+		.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true, .dirty = true};
 
 	(void)state;
 	/* SVE 63; software 53, 52; D 9, A 8; WB 6 at 5:3; RWX */
 	assert_int_equal(ept_leaf(UINT64_C(0x123456789000), 0, a, 3), UINT64_C(0x8030123456789337));
 	assert_int_equal(ept_leaf(UINT64_C(0x123456789000), 0, a, 0), UINT64_C(0x8030123456789337));
 	/* 63, 62 (SW3), 52, 11 (SW0), A 8, PS 7, IPAT 6, WT 4 at 5:3, X and R */
-	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_WT | TDP_MT_FORCE | TDP_SW(0) | TDP_SW(3),
-			       .host_w = true, .accessed = true};
+	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_WT | TDP_MT_FORCE | TDP_SW(0) |
+				       TDP_SW(3),
+			       .host_w = true,
+			       .accessed = true};
 	assert_int_equal(ept_leaf(0x40200000, 1, a, 3), UINT64_C(0xc0100000402009e5));
 	/* 63, 59 (SW2), 56 (SW1), PS 7, UC 0, X alone */
 	a = (struct tdpi_attr){.prot = TDP_X | TDP_MT_UC | TDP_SW(1) | TDP_SW(2)};
 	assert_int_equal(ept_leaf(0x80000000, 2, a, 3), UINT64_C(0x8900000080000084));
 	/* access-tracked: 63, saved X and R at 55:54, 53, 52, WC 1 at 5:3, nothing in 2:0 */
-	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_WC, .host_w = true, .mmu_w = true,
-			       .tracked = true};
-	assert_int_equal(ept_leaf(UINT64_C(0xffffffffff000), 0, a, 0), UINT64_C(0x80fffffffffff008));
+	a = (struct tdpi_attr){
+		.prot = TDP_R | TDP_X | TDP_MT_WC, .host_w = true, .mmu_w = true, .tracked = true};
+	assert_int_equal(ept_leaf(UINT64_C(0xffffffffff000), 0, a, 0),
+			 UINT64_C(0x80fffffffffff008));
 	/* as an aged RWX leaf becomes without hardware A */
 	assert_int_equal(ept_old(UINT64_C(0x8030123456789337), 0, 0), UINT64_C(0x80f0123456789030));
-	assert_int_equal(ept_young(UINT64_C(0x80f0123456789030), 0, 0), UINT64_C(0x8030123456789135));
+	assert_int_equal(ept_young(UINT64_C(0x80f0123456789030), 0, 0),
+			 UINT64_C(0x8030123456789135));
 	/* the fourth 4K of a 2M leaf has no bit 7 */
-	assert_int_equal(ept_split(UINT64_C(0xc0100000402009e5), 1, 3), UINT64_C(0xc010000040203965));
+	assert_int_equal(ept_split(UINT64_C(0xc0100000402009e5), 1, 3),
+			 UINT64_C(0xc010000040203965));
 	assert_int_equal(ept_split(UINT64_C(0x8900000080000084), 2, 511),
 			 UINT64_C(0x89000000bfe00084));
 }
@@ -93,7 +99,8 @@ static void test_golden_others(void **state)
 	assert_int_equal(ept_volatile(UINT64_C(0x7654321007), 1, 0), 0);
 }
 
-/* 29.3.3.1: what a processor calls a misconfiguration, and bits it acts upon that are never used. */
+/* 29.3.3.1: what a processor calls a misconfiguration, and bits it acts upon that are never used.
+ */
 static void test_reserved(void **state)
 {
 	const uint64_t page = UINT64_C(0x8030123456789337), large = UINT64_C(0xc0100000402009e5);
@@ -108,17 +115,18 @@ static void test_reserved(void **state)
 	for (unsigned type = 0; type < 8; type++) /* 2, 3, 7 reserved; 5 (WP) never used */
 		assert_int_equal(ept_valid((page & ~UINT64_C(0x38)) | type << 3, 0, 48),
 				 type == 0 || type == 1 || type == 4 || type == 6);
-	assert_false(ept_valid(page & ~UINT64_C(1), 0, 48));               /* WX */
-	assert_false(ept_valid(page & ~UINT64_C(5), 0, 48));               /* W alone */
-	assert_false(ept_valid(page & ~(UINT64_C(1) << 63), 0, 48));       /* #VE for a host's absence */
-	assert_false(ept_valid(large | 0x1000, 1, 48));                    /* 20:12 of a 2M leaf */
-	assert_false(ept_valid(UINT64_C(0x8000000040200080 | 0x31), 2, 48)); /* 29:12 of a 1G leaf */
-	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 3, 48));      /* no 512G leaves */
+	assert_false(ept_valid(page & ~UINT64_C(1), 0, 48));	     /* WX */
+	assert_false(ept_valid(page & ~UINT64_C(5), 0, 48));	     /* W alone */
+	assert_false(ept_valid(page & ~(UINT64_C(1) << 63), 0, 48)); /* #VE for a host's absence */
+	assert_false(ept_valid(large | 0x1000, 1, 48));		     /* 20:12 of a 2M leaf */
+	assert_false(
+		ept_valid(UINT64_C(0x8000000040200080 | 0x31), 2, 48)); /* 29:12 of a 1G leaf */
+	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 3, 48));	/* no 512G leaves */
 	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 4, 48));
 	assert_true(ept_valid(UINT64_C(0x80000000000000b1), 2, 48));
 	for (unsigned bit = 3; bit < 8; bit++) /* 6:3 of a table are reserved, 7 makes it a leaf */
 		assert_false(ept_valid(UINT64_C(0x7654321107) | UINT64_C(1) << bit, 1, 48));
-	assert_false(ept_valid(UINT64_C(0x7654321105), 1, 48));            /* narrowed table */
+	assert_false(ept_valid(UINT64_C(0x7654321105), 1, 48)); /* narrowed table */
 }
 
 static void test_geometry(void **state)
@@ -152,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LAWS,
+		WALKED,
 		cmocka_unit_test(test_golden_leaves),
 		cmocka_unit_test(test_golden_others),
 		cmocka_unit_test(test_reserved),

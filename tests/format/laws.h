@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The laws of lib/fmt/contract.h, for every level, attribute and A/D mode of one format. A .c file
- * includes a format header, says what it knows of the format from the manuals (struct traits, mmu_*),
- * then includes this. Operations on words are compared with the same operations on struct tdpi_attr.
+ * includes a format header, says what it knows of the format from the manuals (struct traits,
+ * mmu_*), then includes this. Operations on words are compared with the same operations on struct
+ * tdpi_attr.
  */
 #ifndef TESTS_FORMAT_LAWS_H
 #define TESTS_FORMAT_LAWS_H
@@ -23,13 +24,13 @@ struct traits {
 	const char *name;
 	unsigned levels_min, levels_max, leaf_levels, index_lg2;
 	unsigned gpa_bits, pa_bits, root_pages;
-	unsigned types;      /* bit n: memory type n can be said */
+	unsigned types; /* bit n: memory type n can be said */
 	bool force, exec_only, ad_always, af_fault, bbm, hierarchical;
-	unsigned below[3];   /* next level with leaves under level 1, 2, 3 */
-	unsigned ads[3];     /* A/D modes, the last one with both */
+	unsigned below[3]; /* next level with leaves under level 1, 2, 3 */
+	unsigned ads[3];   /* A/D modes, the last one with both */
 	unsigned ad_count;
-	unsigned meanings;   /* leaves that for_each() finds: counted by hand */
-	uint64_t pa_field;   /* address bits of a word, 0: not to be checked */
+	unsigned meanings; /* leaves that for_each() finds: counted by hand */
+	uint64_t pa_field; /* address bits of a word, 0: not to be checked */
 };
 static const struct traits traits;
 /* Would an MMU take this word for a translation or a table? */
@@ -86,14 +87,14 @@ static void is_leaf(const char *what, uint64_t e, unsigned level, uint64_t pa, s
 	if (fmt_kind(e, level) != TDP_ENTRY_LEAF)
 		fail_msg("%s: %#" PRIx64 " level %u is no leaf (%s)", what, e, level, want_text);
 	if (!same(a, got))
-		fail_msg("%s: %#" PRIx64 " level %u ad %u: %s, not %s", what, e, level, ad, got_text,
-			 want_text);
+		fail_msg("%s: %#" PRIx64 " level %u ad %u: %s, not %s", what, e, level, ad,
+			 got_text, want_text);
 	if (fmt_pa(e, level) != pa)
-		fail_msg("%s: %#" PRIx64 " level %u: pa %#" PRIx64 ", not %#" PRIx64, what, e, level,
-			 fmt_pa(e, level), pa);
+		fail_msg("%s: %#" PRIx64 " level %u: pa %#" PRIx64 ", not %#" PRIx64, what, e,
+			 level, fmt_pa(e, level), pa);
 	if (e != fmt_leaf(pa, level, a, ad))
-		fail_msg("%s: %#" PRIx64 " level %u ad %u is not the word for %s", what, e, level, ad,
-			 want_text);
+		fail_msg("%s: %#" PRIx64 " level %u ad %u is not the word for %s", what, e, level,
+			 ad, want_text);
 	if (!fmt_valid(e, level, traits.pa_bits))
 		fail_msg("%s: %#" PRIx64 " level %u is not valid (%s)", what, e, level, want_text);
 }
@@ -110,7 +111,8 @@ static unsigned for_each(visit_fn *fn)
 		for (uint32_t bits = 0; bits < 1u << 16; bits++) {
 			unsigned ad = traits.ads[i];
 			struct tdpi_attr a = {
-				.prot = (uint16_t)((bits & 0x7) | (bits >> 3 & 0x7) << TDP_MT_SHIFT |
+				.prot = (uint16_t)((bits & 0x7) |
+						   (bits >> 3 & 0x7) << TDP_MT_SHIFT |
 						   (bits >> 6 & 0x1) << 7 | (bits >> 7 & 0xf) << 8),
 				.host_w = bits >> 11 & 1,
 				.mmu_w = bits >> 12 & 1,
@@ -183,9 +185,10 @@ static void law_software(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 	b.prot = (uint16_t)(b.prot & ~TDP_SW_MASK);
 	if (!(b.prot & TDP_W))
 		b.host_w = b.mmu_w = false;
-	assert_int_equal((fmt_leaf(pa, level, a, ad) ^ fmt_leaf(pa, level, b, ad)) &
-				 (mmu_present(fmt_leaf(pa, level, a, ad), level) ? mmu_bits(level) : 0),
-			 0);
+	assert_int_equal(
+		(fmt_leaf(pa, level, a, ad) ^ fmt_leaf(pa, level, b, ad)) &
+			(mmu_present(fmt_leaf(pa, level, a, ad), level) ? mmu_bits(level) : 0),
+		0);
 	/* And every meaning but its absence for the MMU is seen by the MMU. */
 	b = a;
 	b.prot ^= TDP_X;
@@ -338,7 +341,8 @@ static void test_writes(void **state)
 	for_each(law_write);
 }
 
-/* A06: what the MMU may set meanwhile is exactly what clearing takes away and fmt_volatile() says. */
+/* A06: what the MMU may set meanwhile is exactly what clearing takes away and fmt_volatile() says.
+ */
 static void law_hardware(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr a)
 {
 	uint64_t e = fmt_leaf(pa, level, a, ad);
@@ -387,7 +391,8 @@ static void law_split(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr
 	count = 1u << traits.index_lg2 * (level - to);
 	size = UINT64_C(1) << (12 + traits.index_lg2 * to);
 	/* All of them for one set of software bits, else the first, one inside and the last. */
-	for (unsigned i = 0; i < count; i += a.prot & TDP_SW_MASK && i < count - 1 ? count / 2 - 1 : 1)
+	for (unsigned i = 0; i < count;
+	     i += a.prot & TDP_SW_MASK && i < count - 1 ? count / 2 - 1 : 1)
 		is_leaf("split", fmt_split(e, level, i), to, pa + i * size, a, ad);
 	assert_int_equal(fmt_merge(fmt_split(e, level, 0), level), e);
 }
@@ -399,8 +404,8 @@ static void test_split(void **state)
 }
 
 /*
- * The oracle of fmt_valid: a word is valid if the format could have written it (the MMU may have set or
- * software cleared A in a table).
+ * The oracle of fmt_valid: a word is valid if the format could have written it (the MMU may have
+ * set or software cleared A in a table).
  */
 static bool writable_by_format(uint64_t e, unsigned level)
 {
@@ -485,15 +490,16 @@ static void test_valid(void **state)
 static void law_live_change(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr a)
 {
 	uint64_t e = fmt_leaf(pa, level, a, ad);
-	uint64_t other = fmt_leaf(pa ^ UINT64_C(1) << (12 + traits.index_lg2 * level), level, a, ad);
+	uint64_t other =
+		fmt_leaf(pa ^ UINT64_C(1) << (12 + traits.index_lg2 * level), level, a, ad);
 	uint64_t table = level ? fmt_table(pa, level) : 0;
 
 	for (unsigned bbm_level = 0; bbm_level < 3; bbm_level++) {
 		assert_true(fmt_live_change_ok(e, e, level, bbm_level));
 		assert_true(fmt_live_change_ok(e, fmt_wrprot(e, level), level, bbm_level));
 		assert_true(fmt_live_change_ok(fmt_wrprot(e, level), e, level, bbm_level));
-		assert_true(fmt_live_change_ok(fmt_old(e, level, ad), fmt_young(e, level, ad), level,
-					       bbm_level));
+		assert_true(fmt_live_change_ok(fmt_old(e, level, ad), fmt_young(e, level, ad),
+					       level, bbm_level));
 		assert_false(fmt_live_change_ok(e, other, level, bbm_level));
 		if (table && !traits.bbm) {
 			assert_true(fmt_live_change_ok(e, table, level, bbm_level));
@@ -513,12 +519,12 @@ static void test_live_change(void **state)
 	for_each(law_live_change);
 }
 
-#define LAWS                                                                                       \
-	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                           \
-		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses),            \
-		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),                      \
-		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),                       \
-		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),                     \
+#define LAWS                                                                            \
+	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                \
+		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses), \
+		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),           \
+		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),            \
+		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),          \
 		cmocka_unit_test(test_valid), cmocka_unit_test(test_live_change)
 
 #endif

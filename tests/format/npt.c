@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* AMD nested paging: the laws, and words composed by hand from the APM, vol. 2 (5.3, 5.4, 15.25). */
+/* AMD nested paging: the laws, and words composed by hand from the APM, vol. 2 (5.3, 5.4, 15.25).
+ */
 #include "fmt/npt.h"
 
 #include "laws.h"
+#include "walked.h"
 
 static const struct traits traits = {
 	.id = TDP_FMT_NPT,
@@ -40,21 +42,23 @@ static uint64_t mmu_bits(unsigned level)
 
 static void test_golden_leaves(void **state)
 {
-	struct tdpi_attr a = {.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true,
-			      .dirty = true};
+	struct tdpi_attr a = {
+		.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true, .dirty = true};
 
 	(void)state;
 	/* software 53, 52; D 6, A 5, U/S 2, R/W 1, P 0 */
 	assert_int_equal(npt_leaf(UINT64_C(0x123456789000), 0, a, 3), UINT64_C(0x0030123456789067));
 	/* SW3 57, SW0 54, 52; PS 7, A 5, PCD and PWT 4:3, U/S, P */
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_UC | TDP_SW(0) | TDP_SW(3),
-			       .host_w = true, .accessed = true};
+			       .host_w = true,
+			       .accessed = true};
 	assert_int_equal(npt_leaf(0x40200000, 1, a, 3), UINT64_C(0x02500000402000bd));
 	/* NX 63, SW2 56, SW1 55; PS 7, PWT 3, U/S, P */
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_MT_WT | TDP_SW(1) | TDP_SW(2)};
 	assert_int_equal(npt_leaf(0x80000000, 2, a, 3), UINT64_C(0x818000008000008d));
 	/* the fourth 4K of a 2M leaf has no bit 7, which would be PAT there */
-	assert_int_equal(npt_split(UINT64_C(0x02500000402000bd), 1, 3), UINT64_C(0x025000004020303d));
+	assert_int_equal(npt_split(UINT64_C(0x02500000402000bd), 1, 3),
+			 UINT64_C(0x025000004020303d));
 	assert_int_equal(npt_old(UINT64_C(0x0030123456789067), 0, 0), UINT64_C(0x0030123456789047));
 	assert_int_equal(npt_wrprot(UINT64_C(0x0030123456789067), 0), UINT64_C(0x0030123456789025));
 	/* A and D cannot be switched off: `ad` is not looked at */
@@ -93,17 +97,18 @@ static void test_reserved(void **state)
 		if (bit == 2 || (bit >= 8 && bit <= 20) || (bit >= 58 && bit <= 62))
 			assert_false(npt_valid(large ^ flip, 1, 48));
 	}
-	assert_false(npt_valid(page | 0x10, 0, 48));                  /* UC- */
-	assert_false(npt_valid(UINT64_C(0x85), 3, 48));               /* bit 7 of a PML4E */
+	assert_false(npt_valid(page | 0x10, 0, 48));	/* UC- */
+	assert_false(npt_valid(UINT64_C(0x85), 3, 48)); /* bit 7 of a PML4E */
 	assert_false(npt_valid(UINT64_C(0x85), 4, 48));
 	assert_true(npt_valid(UINT64_C(0x85), 2, 48));
-	assert_false(npt_valid(UINT64_C(0x7654321025), 1, 48));       /* narrowed table */
+	assert_false(npt_valid(UINT64_C(0x7654321025), 1, 48));	      /* narrowed table */
 	assert_false(npt_valid(UINT64_C(0x8000007654321027), 1, 48)); /* NX on a table */
 }
 
 static void test_geometry(void **state)
 {
-	struct tdpi_root_geom g = {.pa = UINT64_C(0x8000000001000), .levels = 4, .pages = 1, .ad = 3};
+	struct tdpi_root_geom g = {
+		.pa = UINT64_C(0x8000000001000), .levels = 4, .pages = 1, .ad = 3};
 	uint64_t hw[2] = {7, 7};
 
 	(void)state;
@@ -128,6 +133,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LAWS,
+		WALKED,
 		cmocka_unit_test(test_golden_leaves),
 		cmocka_unit_test(test_golden_others),
 		cmocka_unit_test(test_reserved),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arm stage 2, 4K granule: the laws, and words composed by hand from DDI 0487 (D8.3 descriptors, D8.6
- * stage 2 memory types, D8.2 concatenation; VTTBR_EL2 and VTCR_EL2 in D17.2).
+ * Arm stage 2, 4K granule: the laws, and words composed by hand from DDI 0487 (D8.3 descriptors,
+ * D8.6 stage 2 memory types, D8.2 concatenation; VTTBR_EL2 and VTCR_EL2 in D17.2).
  */
 #include "fmt/s2.h"
 
 #include "laws.h"
+#include "walked.h"
 
 static const struct traits traits = {
 	.id = TDP_FMT_S2_4K,
@@ -44,8 +45,8 @@ static uint64_t mmu_bits(unsigned level)
 
 static void test_golden_leaves(void **state)
 {
-	struct tdpi_attr a = {.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true,
-			      .dirty = true};
+	struct tdpi_attr a = {
+		.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true, .dirty = true};
 	const uint64_t pa = UINT64_C(0x123456789000);
 
 	(void)state;
@@ -64,7 +65,8 @@ static void test_golden_leaves(void **state)
 	assert_int_equal(s2_perm(UINT64_C(0x018812345678937f), 0, 0), 0);
 	/* SW3 60, SW0 57, 55; AF, SH, R, WT 0b1010, block */
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_WT | TDP_SW(0) | TDP_SW(3),
-			       .host_w = true, .accessed = true};
+			       .host_w = true,
+			       .accessed = true};
 	assert_int_equal(s2_leaf(0x40200000, 1, a, 3), UINT64_C(0x1280000040200769));
 	/* SW2 59, SW1 58; SH, NC 0b0101, neither S2AP bit, block */
 	a = (struct tdpi_attr){.prot = TDP_X | TDP_MT_WC | TDP_SW(1) | TDP_SW(2)};
@@ -73,8 +75,10 @@ static void test_golden_leaves(void **state)
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_MT_UC, .accessed = true};
 	assert_int_equal(s2_leaf(UINT64_C(0xfffffffff000), 0, a, 0), UINT64_C(0x0040fffffffff447));
 	/* the fourth 4K of a block is a page descriptor */
-	assert_int_equal(s2_split(UINT64_C(0x1280000040200769), 1, 3), UINT64_C(0x128000004020376b));
-	assert_int_equal(s2_split(UINT64_C(0x0c00000080000315), 2, 2), UINT64_C(0x0c00000080400315));
+	assert_int_equal(s2_split(UINT64_C(0x1280000040200769), 1, 3),
+			 UINT64_C(0x128000004020376b));
+	assert_int_equal(s2_split(UINT64_C(0x0c00000080000315), 2, 2),
+			 UINT64_C(0x0c00000080400315));
 	assert_int_equal(s2_merge(UINT64_C(0x128000004020076b), 1), UINT64_C(0x1280000040200769));
 }
 
@@ -131,7 +135,8 @@ static void test_break_before_make(void **state)
 		/* another memory type */
 		assert_false(s2_live_change_ok(page, page ^ 0x28, 0, bbm_level));
 		/* S2AP, XN, AF, DBM and software bits may change */
-		assert_true(s2_live_change_ok(page, page ^ UINT64_C(0x1fc8000000000480), 0, bbm_level));
+		assert_true(
+			s2_live_change_ok(page, page ^ UINT64_C(0x1fc8000000000480), 0, bbm_level));
 	}
 	assert_false(s2_live_change_ok(block, UINT64_C(0x40200003), 1, 1));
 	assert_true(s2_live_change_ok(block, UINT64_C(0x40200003), 1, 2));
@@ -141,16 +146,19 @@ static void test_break_before_make(void **state)
 
 static void test_geometry(void **state)
 {
+	/* clang-format off */
 	/* gpa_bits: levels, root pages (D8.2, initial lookup of stage 2, 4K granule) */
 	static const struct { unsigned bits; int levels; unsigned pages; } want[] = {
 		{25, 2, 1}, {30, 2, 1}, {31, 2, 2}, {32, 2, 4}, {33, 2, 8}, {34, 2, 16}, {35, 3, 1},
 		{36, 3, 1}, {39, 3, 1}, {40, 3, 2}, {42, 3, 8}, {43, 3, 16}, {44, 4, 1}, {48, 4, 1},
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		assert_int_equal(s2_levels(want[i].bits, 0), want[i].levels);
-		assert_int_equal(s2_root_pages(want[i].bits, (unsigned)want[i].levels), want[i].pages);
+		assert_int_equal(s2_root_pages(want[i].bits, (unsigned)want[i].levels),
+				 want[i].pages);
 	}
 	assert_int_equal(s2_levels(24, 0), TDP_ERANGE);
 	assert_int_equal(s2_levels(49, 0), TDP_ERANGE);
@@ -159,11 +167,12 @@ static void test_geometry(void **state)
 }
 
 /*
- * VTCR_EL2: T0SZ 5:0, SL0 7:6, IRGN0 9:8 = 1, ORGN0 11:10 = 1, SH0 13:12 = 3, TG0 15:14 = 0, PS 18:16,
- * VS 19 = 1, HA 21, HD 22, RES1 31. VTTBR_EL2: VMID 63:48.
+ * VTCR_EL2: T0SZ 5:0, SL0 7:6, IRGN0 9:8 = 1, ORGN0 11:10 = 1, SH0 13:12 = 3, TG0 15:14 = 0, PS
+ * 18:16, VS 19 = 1, HA 21, HD 22, RES1 31. VTTBR_EL2: VMID 63:48.
  */
 static void test_registers(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		struct tdpi_root_geom g;
 		uint64_t vttbr, vtcr;
@@ -180,7 +189,7 @@ static void test_registers(void **state)
 		/* 39 bits, level 1: T0SZ 25, SL0 1, PS 0 */
 		{{.pa = 0x5000, .gpa_bits = 39, .levels = 3, .pages = 1, .vmid = 1, .pa_bits = 32},
 		 UINT64_C(0x0001000000005000), 0x80083559},
-		/* 43 bits, level 1 with 16 tables: T0SZ 21, SL0 1, PS 3; a VMID of more than 16 bits */
+		/* 43 bits, level 1 with 16 tables: T0SZ 21, SL0 1, PS 3; VMID beyond 16 bits */
 		{{.pa = 0x10000, .gpa_bits = 43, .levels = 3, .pages = 16, .vmid = 0x50007,
 		  .pa_bits = 42}, UINT64_C(0x0007000000010000), 0x800b3555},
 		/* 34 bits, level 2 with 16 tables: T0SZ 30, SL0 0, PS 1; 33 needs the 36 of PS 1 */
@@ -189,6 +198,7 @@ static void test_registers(void **state)
 		{{.pa = 0x20000, .gpa_bits = 34, .levels = 2, .pages = 16, .pa_bits = 33}, 0x20000,
 		 0x8009351e},
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
@@ -204,6 +214,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LAWS,
+		WALKED,
 		cmocka_unit_test(test_golden_leaves),
 		cmocka_unit_test(test_golden_others),
 		cmocka_unit_test(test_reserved),

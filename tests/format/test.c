@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The hostile format: the laws, and words composed by hand from its definition in lib/fmt/README.md. */
+/* The hostile format: the laws, and words composed by hand from its definition in
+ * lib/fmt/README.md. */
 #include "fmt/test.h"
 
 #include "laws.h"
+#include "walked.h"
 
 static const struct traits traits = {
 	.id = TDP_FMT_TEST,
@@ -47,18 +49,20 @@ static uint64_t mmu_bits(unsigned level)
 
 static void test_golden_leaves(void **state)
 {
-	struct tdpi_attr a = {.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true,
-			      .dirty = true};
+	struct tdpi_attr a = {
+		.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true, .dirty = true};
 
 	(void)state;
 	/* 0x5001fa, by 3 */
 	assert_int_equal(tst_leaf(0x5000, 0, a, 3), 0x2800fd0);
-	/* X alone 0x10 with read denied 0x4, UC 0x6000, FORCE, SW0 and SW3 0x1200: 0xff00017216, by 24 */
+	/* X alone 0x10 with read denied 0x4, UC 0x6000, FORCE, SW0 and SW3 0x1200: 0xff00017216, by
+	 * 24 */
 	a = (struct tdpi_attr){.prot = TDP_X | TDP_MT_UC | TDP_MT_FORCE | TDP_SW(0) | TDP_SW(3)};
 	assert_int_equal(tst_leaf(0xff000000, 3, a, 3), UINT64_C(0xff00017216000000));
-	/* tracked: saved X, R 0x60000, WT 0x2000, 0x180, denied, type 2: 0x8000000001062186, by 10 */
-	a = (struct tdpi_attr){.prot = TDP_R | TDP_X | TDP_MT_WT, .host_w = true, .mmu_w = true,
-			       .tracked = true};
+	/* tracked: saved X, R 0x60000, WT 0x2000, 0x180, denied, type 2: 0x8000000001062186, by 10
+	 */
+	a = (struct tdpi_attr){
+		.prot = TDP_R | TDP_X | TDP_MT_WT, .host_w = true, .mmu_w = true, .tracked = true};
 	assert_int_equal(tst_leaf(0x10000, 1, a, 0), UINT64_C(0x418861a00));
 	/* the last of the 256 pages of 64K of that 16M, at level 1: 0xffff017216, by 10 */
 	assert_int_equal(tst_split(UINT64_C(0xff00017216000000), 3, 255),
@@ -101,8 +105,8 @@ static void test_reserved(void **state)
 		if (n < 20 || n >= 56)
 			assert_false(tst_valid(table ^ at(n, 1), 1, 48));
 	}
-	assert_false(tst_valid(page ^ at(2, 0), 0, 48));             /* W with read denied */
-	assert_false(tst_valid(tst_out(0x102, 2), 2, 48));           /* no leaves at 2 and 4 */
+	assert_false(tst_valid(page ^ at(2, 0), 0, 48));   /* W with read denied */
+	assert_false(tst_valid(tst_out(0x102, 2), 2, 48)); /* no leaves at 2 and 4 */
 	assert_false(tst_valid(tst_out(0x102, 4), 4, 48));
 	assert_false(tst_valid(tst_out(UINT64_C(0x100002), 1), 1, 48)); /* 4K address at 64K */
 	assert_true(tst_valid(tst_out(UINT64_C(0x1000002), 1), 1, 48));
@@ -133,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LAWS,
+		WALKED,
 		cmocka_unit_test(test_golden_leaves),
 		cmocka_unit_test(test_golden_others),
 		cmocka_unit_test(test_reserved),
