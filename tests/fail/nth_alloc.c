@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory that runs out, at each allocation of each operation in turn: the answer is TDP_ENOMEM, nothing
- * leaks, what the operation promises to leave alone is bit for bit the same, and trying again works.
+ * Memory that runs out, at each allocation of each operation in turn: the answer is TDP_ENOMEM,
+ * nothing leaks, what the operation promises to leave alone is bit for bit the same, and trying
+ * again works.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,13 +18,14 @@
 
 #define PA ((uint64_t)1 << 47)
 
-/* Memory of the tests: BLOCKS huge pages of level 1, from one huge page up; then a hole; then slot B. */
+/* Memory of the tests: BLOCKS huge pages of level 1, from one huge page up; then a hole; then slot
+ * B. */
 #define BLOCKS 4u
 
 struct bench {
 	struct test_vm vm;
-	uint64_t block;    /* bytes of a leaf at level 1 */
-	uint64_t page0;    /* gpa of the first page of slot A */
+	uint64_t block; /* bytes of a leaf at level 1 */
+	uint64_t page0; /* gpa of the first page of slot A */
 	uint32_t slot;
 	uint64_t *bitmap;
 	struct tdp_root *root;
@@ -46,14 +48,14 @@ static struct tdp_range inner(const struct bench *b)
 
 enum promise {
 	NOTHING_CHANGED, /* tables bit for bit the same after a failure */
-	SAME_MAPPINGS,   /* translations the same, page sizes may differ */
-	CANNOT_FAIL,     /* never TDP_ENOMEM */
+	SAME_MAPPINGS,	 /* translations the same, page sizes may differ */
+	CANNOT_FAIL,	 /* never TDP_ENOMEM */
 };
 
 enum state {
-	EMPTY, /* a slot, nothing mapped, no root */
-	HUGE,  /* written everywhere: huge pages */
-	SMALL, /* the same split to 4K */
+	EMPTY,	/* a slot, nothing mapped, no root */
+	HUGE,	/* written everywhere: huge pages */
+	SMALL,	/* the same split to 4K */
 	LOGGED, /* SMALL and written while logged by write protection */
 };
 
@@ -347,8 +349,9 @@ static void bench_open(struct bench *b, const struct test_format *fmt, enum stat
 	b->page0 = b->block;
 	b->bitmap = calloc(words(b), sizeof(*b->bitmap));
 	assert_non_null(b->bitmap);
-	assert_int_equal(test_vm_slot(&b->vm, 0, b->page0, BLOCKS * b->block, PA + b->block, 0,
-				      &b->slot), TDP_OK);
+	assert_int_equal(
+		test_vm_slot(&b->vm, 0, b->page0, BLOCKS * b->block, PA + b->block, 0, &b->slot),
+		TDP_OK);
 	if (state == EMPTY)
 		return;
 	touch_all(b);
@@ -379,8 +382,8 @@ static void mappings(struct bench *b, uint64_t *out)
 		struct tdp_mapping map = { .size = (uint32_t)sizeof(map) };
 		int status = tdp_translate(b->vm.mm, 0, b->page0 + at, &map);
 
-		*out++ = status < 0 ? (uint64_t)(int64_t)status :
-				      (map.pa + (b->page0 + at - map.gpa)) | map.prot;
+		*out++ = status < 0 ? (uint64_t)(int64_t)status
+				    : (map.pa + (b->page0 + at - map.gpa)) | map.prot;
 	}
 }
 

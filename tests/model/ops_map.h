@@ -30,8 +30,8 @@ static void after_fault(struct run *r, uint32_t as_id, uint64_t gfn, const struc
 	lo = a->result.gpa >> TDP_PAGE_LG2;
 	hi = lo + ((uint64_t)1 << (a->result.lg2 - TDP_PAGE_LG2));
 	if (a->result.lg2 < TDP_PAGE_LG2 || gfn < lo || gfn >= hi) {
-		model_complain(&r->m, "fault at gfn %#llx says it mapped gpa %#llx lg2 %u", (ull)gfn,
-			       (ull)a->result.gpa, a->result.lg2);
+		model_complain(&r->m, "fault at gfn %#llx says it mapped gpa %#llx lg2 %u",
+			       (ull)gfn, (ull)a->result.gpa, a->result.lg2);
 		return;
 	}
 	rules.map_gfn = lo;
@@ -57,7 +57,8 @@ static void access_worked(struct run *r, uint32_t as_id, uint64_t gfn, uint32_t 
 	}
 	leaf = &r->m.leaf[as_id][model_leaf_of(&r->m, as_id, gfn, &first, &pages)];
 	if (access == TDP_W && !(leaf->flags & LEAF_W))
-		model_complain(&r->m, "write to gfn %#llx worked, but it is not writable (%u faults)",
+		model_complain(&r->m,
+			       "write to gfn %#llx worked, but it is not writable (%u faults)",
 			       (ull)gfn, a->faults);
 	if (a->refs || a->faults)
 		leaf->flags |= LEAF_YOUNG_MUST | LEAF_YOUNG_MAY;
@@ -76,11 +77,11 @@ static void access_one(struct run *r, uint32_t cpu, uint64_t gfn, uint32_t acces
 	struct test_access a;
 
 	r->vm.max_retries = r->invalid.size ? 0 : 4;
-	answer = test_vm_access(&r->vm, cpu, (gfn << TDP_PAGE_LG2) | test_below(&r->rand, TEST_PAGE),
-				access, &a);
+	answer = test_vm_access(
+		&r->vm, cpu, (gfn << TDP_PAGE_LG2) | test_below(&r->rand, TEST_PAGE), access, &a);
 	if (answer == TEST_OK && refused != TDP_OK) {
-		model_complain(&r->m, "access %u to gfn %#llx worked instead of %d", access, (ull)gfn,
-			       refused);
+		model_complain(&r->m, "access %u to gfn %#llx worked instead of %d", access,
+			       (ull)gfn, refused);
 		return;
 	}
 	if (answer == TEST_OK) {
@@ -90,8 +91,10 @@ static void access_one(struct run *r, uint32_t cpu, uint64_t gfn, uint32_t acces
 		return;
 	}
 	if (a.outcome == TDP_FAULT_RETRY && answer == TEST_OUTCOME && r->invalid.size)
-		return; /* the hull of running invalidations is allowed to refuse more than they cover */
-	if (s && s->backing && s->backing->fail[gfn - s->gfn] && a.outcome == s->backing->fail_status)
+		return; /* the hull of running invalidations is allowed to refuse more than they
+			   cover */
+	if (s && s->backing && s->backing->fail[gfn - s->gfn] &&
+	    a.outcome == s->backing->fail_status)
 		return;
 	if (a.outcome != refused || refused == TDP_OK)
 		model_complain(&r->m, "access %u to gfn %#llx: answer %d, outcome %d, expected %d",
@@ -142,7 +145,8 @@ static void op_prefetch(struct run *r)
 	a.outcome = tdp_fault(r->vm.cpu[cpu].vcpu, &fault, &a.result);
 	if (was || a.outcome != TDP_FAULT_FIXED) {
 		if (was && a.outcome != TDP_FAULT_SPURIOUS)
-			model_complain(&r->m, "prefetch of mapped gfn %#llx: %d", (ull)gfn, a.outcome);
+			model_complain(&r->m, "prefetch of mapped gfn %#llx: %d", (ull)gfn,
+				       a.outcome);
 		return;
 	}
 	rules.map_gfn = a.result.gpa >> TDP_PAGE_LG2;

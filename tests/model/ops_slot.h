@@ -9,8 +9,8 @@
 #define PA_BACKING(i) (((uint64_t)1 << 47) + ((uint64_t)(i) << 43))
 #define PA_LINEAR(i) (((uint64_t)1 << 47) + ((uint64_t)13 << 43) + ((uint64_t)(i) << 38))
 
-static bool overlaps(const struct run *r, const struct model_slot *but, uint32_t as_id, uint64_t gfn,
-		     uint64_t pages)
+static bool overlaps(const struct run *r, const struct model_slot *but, uint32_t as_id,
+		     uint64_t gfn, uint64_t pages)
 {
 	uint32_t i;
 
@@ -61,7 +61,8 @@ static uint32_t any_prot(struct run *r)
 	}
 }
 
-static bool make_backing(struct run *r, uint32_t i, struct model_slot *s, struct tdp_slot_desc *desc)
+static bool make_backing(struct run *r, uint32_t i, struct model_slot *s,
+			 struct tdp_slot_desc *desc)
 {
 	struct test_backing *b = &r->backing[i];
 	uint32_t lg2 = TDP_PAGE_LG2 + r->vm.info.index_lg2 * (uint32_t)test_below(&r->rand, 4);
@@ -88,8 +89,8 @@ static void drop_backing(struct run *r, uint32_t i)
 
 static void op_slot_add(struct run *r)
 {
-	struct tdp_slot_desc desc = {0};
-	struct model_slot s = {0};
+	struct tdp_slot_desc desc = { 0 };
+	struct model_slot s = { 0 };
 	uint32_t i = 0, given = TDP_RWX;
 	int status, want;
 
@@ -219,8 +220,9 @@ static void op_slot_find(struct run *r)
 	int status = tdp_slot_find(r->vm.mm, as_id, gfn << TDP_PAGE_LG2, &id, &desc);
 
 	expect(r, "tdp_slot_find", status, s ? TDP_OK : TDP_ENOENT);
-	if (s && (id != s->id || desc.gpa.start != s->gfn << TDP_PAGE_LG2 || desc.flags != s->flags ||
-		  desc.gpa.size != s->pages << TDP_PAGE_LG2 || desc.as_id != s->as_id))
+	if (s &&
+	    (id != s->id || desc.gpa.start != s->gfn << TDP_PAGE_LG2 || desc.flags != s->flags ||
+	     desc.gpa.size != s->pages << TDP_PAGE_LG2 || desc.as_id != s->as_id))
 		model_complain(&r->m, "gfn %#llx found in slot %u, is in %u", (ull)gfn, id, s->id);
 }
 

@@ -16,7 +16,7 @@ static void op_write_protect(struct run *r)
 	model_check_page(&r->m, p.as_id, p.gfn + test_below(&r->rand, p.pages));
 }
 
-/* ---- dirty log ----------------------------------------------------------------------------------- */
+/* ---- dirty log ------------------------------------------------------------------------------- */
 
 static struct model_slot *any_logged(struct run *r)
 {
@@ -42,8 +42,8 @@ static void log_on(struct run *r, struct model_slot *s)
 	if (mode == TDP_LOG_AUTO)
 		real = r->vm.info.ad & 2 ? TDP_LOG_DBIT : TDP_LOG_WRPROT;
 	if (real == TDP_LOG_DBIT && !(r->vm.info.ad & 2)) {
-		expect(r, "tdp_dirty_log without hardware D", tdp_dirty_log(r->vm.mm, s->id, mode | flags),
-		       TDP_ENOTSUP);
+		expect(r, "tdp_dirty_log without hardware D",
+		       tdp_dirty_log(r->vm.mm, s->id, mode | flags), TDP_ENOTSUP);
 		return;
 	}
 	expect(r, "tdp_dirty_log on", tdp_dirty_log(r->vm.mm, s->id, mode | flags), TDP_OK);
@@ -157,7 +157,8 @@ static void op_dirty_clear(struct run *r)
 		pages = 1 + test_below(&r->rand, test_one_in(&r->rand, 8) ? s->pages : 80);
 		if (pages > s->pages - first)
 			pages = s->pages - first;
-		expect(r, "tdp_dirty_clear", tdp_dirty_clear(r->vm.mm, s->id, first, pages), TDP_OK);
+		expect(r, "tdp_dirty_clear", tdp_dirty_clear(r->vm.mm, s->id, first, pages),
+		       TDP_OK);
 		cleared(r, s, first, pages);
 		return;
 	}
@@ -165,7 +166,8 @@ static void op_dirty_clear(struct run *r)
 	mask = test_rand(&r->rand) & test_rand(&r->rand);
 	if (s->pages - first < 64)
 		mask &= ((uint64_t)1 << (s->pages - first)) - 1;
-	expect(r, "tdp_dirty_clear_mask", tdp_dirty_clear_mask(r->vm.mm, s->id, first, mask), TDP_OK);
+	expect(r, "tdp_dirty_clear_mask", tdp_dirty_clear_mask(r->vm.mm, s->id, first, mask),
+	       TDP_OK);
 	for (i = 0; i < 64; i++)
 		if ((mask >> i) & 1)
 			cleared(r, s, first + i, 1);
@@ -187,7 +189,7 @@ static void op_mark(struct run *r)
 	}
 }
 
-/* ---- aging --------------------------------------------------------------------------------------- */
+/* ---- aging ----------------------------------------------------------------------------------- */
 
 struct young {
 	uint64_t must, may;
@@ -237,8 +239,8 @@ static void op_age(struct run *r)
 	case 0:
 		status = tdp_age(r->vm.mm, p.as_id, p.range, &count);
 		if (status >= 0 && (count < y.must || count > y.may))
-			model_complain(&r->m, "tdp_age counts %llu, should be %llu..%llu", (ull)count,
-				       (ull)y.must, (ull)y.may);
+			model_complain(&r->m, "tdp_age counts %llu, should be %llu..%llu",
+				       (ull)count, (ull)y.must, (ull)y.may);
 		clear = true;
 		break;
 	case 1:
@@ -259,7 +261,7 @@ static void op_age(struct run *r)
 			    LEAF_YOUNG_MUST | LEAF_YOUNG_MAY);
 }
 
-/* ---- page sizes ---------------------------------------------------------------------------------- */
+/* ---- page sizes ------------------------------------------------------------------------------ */
 
 static void largest(struct model *m, struct model_leaf *leaf, uint64_t first, uint64_t pages,
 		    void *arg)
@@ -282,8 +284,8 @@ static void op_split(struct run *r)
 	model_observe(&r->m, p.as_id, p.gfn, p.gfn + p.pages, &rules);
 	model_each(&r->m, p.as_id, p.gfn, p.gfn + p.pages, largest, &most);
 	if (most << TDP_PAGE_LG2 > (uint64_t)1 << lg2 || rules.grown)
-		model_complain(&r->m, "split to lg2 %u left %llu pages in one, %llu grew", lg2, (ull)most,
-			       (ull)rules.grown);
+		model_complain(&r->m, "split to lg2 %u left %llu pages in one, %llu grew", lg2,
+			       (ull)most, (ull)rules.grown);
 }
 
 static void op_collapse(struct run *r)
@@ -294,7 +296,8 @@ static void op_collapse(struct run *r)
 	uint64_t collapsed = ~(uint64_t)0;
 
 	rules.may_unmap = flags;
-	expect(r, "tdp_collapse", tdp_collapse(r->vm.mm, p.as_id, p.range, flags, &collapsed), TDP_OK);
+	expect(r, "tdp_collapse", tdp_collapse(r->vm.mm, p.as_id, p.range, flags, &collapsed),
+	       TDP_OK);
 	model_observe(&r->m, p.as_id, p.gfn, p.gfn + p.pages, &rules);
 	if (!flags && (collapsed < rules.grown || (collapsed && !rules.grown)))
 		model_complain(&r->m, "collapsed %llu, but %llu leaves have grown", (ull)collapsed,
@@ -314,11 +317,10 @@ static void op_max_lg2(struct run *r)
 	}
 	expect(r, "tdp_max_lg2", status, TDP_OK);
 	pages = (uint64_t)1 << (lg2 - TDP_PAGE_LG2);
-	if (lg2 < TDP_PAGE_LG2 || lg2 > test_vm_max_lg2(&r->vm) ||
-	    (gfn & ~(pages - 1)) < s->gfn || (gfn & ~(pages - 1)) + pages > s->gfn + s->pages ||
-	    (lg2 > TDP_PAGE_LG2 &&
-	     (s->log != TDP_LOG_OFF || (s->flags & TDP_SLOT_FORCE_4K) ||
-	      (s->tracked && s->track[gfn - s->gfn]))))
+	if (lg2 < TDP_PAGE_LG2 || lg2 > test_vm_max_lg2(&r->vm) || (gfn & ~(pages - 1)) < s->gfn ||
+	    (gfn & ~(pages - 1)) + pages > s->gfn + s->pages ||
+	    (lg2 > TDP_PAGE_LG2 && (s->log != TDP_LOG_OFF || (s->flags & TDP_SLOT_FORCE_4K) ||
+				    (s->tracked && s->track[gfn - s->gfn]))))
 		model_complain(&r->m, "gfn %#llx: the largest page is %u", (ull)gfn, lg2);
 }
 

@@ -5,8 +5,8 @@
  *   random_ops [--format NAME] [--ops N] [--seed S] [--from N]
  *
  * Without --format every format runs. TDP_OPS and TDP_SEED are the defaults of --ops and --seed. A
- * failure says at which operation it was seen and how to run the same again; from --from on everything
- * is compared after every operation, which finds the one that did it.
+ * failure says at which operation it was seen and how to run the same again; from --from on
+ * everything is compared after every operation, which finds the one that did it.
  */
 #include "ops_map.h"
 #include "ops_slot.h"
@@ -156,11 +156,13 @@ static int run(const struct test_format *fmt, uint64_t count, uint64_t seed, uin
 		bad += r.m.complaints + atomic_load(&r.vm.env.violations);
 	}
 	if (bad)
-		fprintf(stderr, "%s: failed at operation %llu (%s)\n", fmt->name, (ull)r.op - 1, op->name);
+		fprintf(stderr, "%s: failed at operation %llu (%s)\n", fmt->name, (ull)r.op - 1,
+			op->name);
 	snprintf(r.m.where, sizeof(r.m.where), "end");
 	bad += finish(&r);
 	if (bad)
-		fprintf(stderr, "again: random_ops --format %s --seed %llu --ops %llu --from %llu\n",
+		fprintf(stderr,
+			"again: random_ops --format %s --seed %llu --ops %llu --from %llu\n",
 			fmt->name, (ull)seed, (ull)r.op, (ull)(r.op > 4096 ? r.op - 4096 : 0));
 	else
 		printf("%s: %llu operations\n", fmt->name, (ull)count);
@@ -170,8 +172,10 @@ static int run(const struct test_format *fmt, uint64_t count, uint64_t seed, uin
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "format", required_argument, NULL, 'f' }, { "ops", required_argument, NULL, 'o' },
-		{ "seed", required_argument, NULL, 's' }, { "from", required_argument, NULL, 'w' },
+		{ "format", required_argument, NULL, 'f' },
+		{ "ops", required_argument, NULL, 'o' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "from", required_argument, NULL, 'w' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const struct test_format *only = NULL;
@@ -185,7 +189,8 @@ int main(int argc, char **argv)
 		if (c == 'f')
 			only = test_format_find(optarg);
 		if (c == '?' || (c == 'f' && !only)) {
-			fprintf(stderr, "random_ops [--format NAME] [--ops N] [--seed S] [--from N]\n");
+			fprintf(stderr,
+				"random_ops [--format NAME] [--ops N] [--seed S] [--from N]\n");
 			return 2;
 		}
 		if (c == 'o')

@@ -38,7 +38,7 @@ static struct tdp_range bytes(uint64_t gfn, uint64_t pages)
 	return range;
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------ */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static struct model_slot *any_slot(struct run *r)
 {
@@ -133,6 +133,5 @@ static bool invalidated(const struct run *r, uint64_t gfn)
 {
 	return (gfn << TDP_PAGE_LG2) - r->invalid.start < r->invalid.size;
 }
-
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Everything at once: guests that access, and threads that populate, zap, invalidate, harvest, age, split,
- * collapse, invalidate roots and change slots beside them, for a short while per format. The walker and
- * the freed tables that are traps tell of every access that got through where nothing should be.
+ * Everything at once: guests that access, and threads that populate, zap, invalidate, harvest, age,
+ * split, collapse, invalidate roots and change slots beside them, for a short while per format. The
+ * walker and the freed tables that are traps tell of every access that got through where nothing
+ * should be.
  *
- * Every guest write counts up a cell of its page. A harvest is followed by a copy of the cells of the pages
- * that it names; at the end the copy must be the memory: that is the superset rule as a migration needs it.
+ * Every guest write counts up a cell of its page. A harvest is followed by a copy of the cells of
+ * the pages that it names; at the end the copy must be the memory: that is the superset rule as a
+ * migration needs it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,13 +29,14 @@
 struct mix {
 	struct test_vm vm;
 	struct test_backing mem; /* pages that come and go */
-	uint64_t block;          /* bytes of a leaf at level 1 */
-	tdp_gpa_t ram, paged, hotplug; /* a linear slot that is logged; the backing; a slot that comes and goes */
+	uint64_t block;		 /* bytes of a leaf at level 1 */
+	tdp_gpa_t ram, paged,
+		hotplug; /* a linear slot that is logged; the backing; a slot that comes and goes */
 	uint64_t ram_size, paged_size;
 	uint32_t ram_slot, paged_slot;
 	_Atomic bool stop;
-	_Atomic uint64_t *cell;  /* by page of ram: how often it was written */
-	uint64_t *copy;          /* by page of ram: as of the last harvest that had it */
+	_Atomic uint64_t *cell; /* by page of ram: how often it was written */
+	uint64_t *copy;		/* by page of ram: as of the last harvest that had it */
 	_Atomic uint64_t accesses, harvested;
 };
 
@@ -60,7 +63,7 @@ static void must(struct mix *m, const char *what, int status)
 		test_violation(&m->vm.env, "%s: %s", what, tdp_status_name(status));
 }
 
-/* ---- guests -------------------------------------------------------------------------------------- */
+/* ---- guests ---------------------------------------------------------------------------------- */
 
 struct guest {
 	struct mix *m;
@@ -68,8 +71,9 @@ struct guest {
 };
 
 /*
- * A CPU stores while it holds the translation; tdp_emu_access() returns after it let go. So the cell is
- * written before: a harvest that comes too early for the access is followed by one that has to see it.
+ * A CPU stores while it holds the translation; tdp_emu_access() returns after it let go. So the
+ * cell is written before: a harvest that comes too early for the access is followed by one that has
+ * to see it.
  */
 static void guest_write(struct guest *g, uint64_t page)
 {
@@ -119,7 +123,8 @@ static void *guest_main(void *arg)
 			break;
 		default:
 			/* Memory or MMIO, as it happens to be at the moment. */
-			answer = test_vm_access(&m->vm, g->cpu, m->hotplug + 8 * TEST_PAGE, TDP_W, &a);
+			answer = test_vm_access(&m->vm, g->cpu, m->hotplug + 8 * TEST_PAGE, TDP_W,
+						&a);
 			if (answer != TEST_OK &&
 			    !(answer == TEST_OUTCOME && a.outcome == TDP_FAULT_MMIO))
 				test_violation(&m->vm.env, "hotplug: %d, %d", answer, a.outcome);
@@ -130,7 +135,7 @@ static void *guest_main(void *arg)
 	return NULL;
 }
 
-/* ---- the migration thread: log on, rounds of harvest, off ---------------------------------------- */
+/* ---- the migration thread: log on, rounds of harvest, off ------------------------------------ */
 
 static void harvest_round(struct mix *m, struct test_rand *rand, uint64_t *bitmap)
 {
@@ -152,7 +157,9 @@ static void harvest_round(struct mix *m, struct test_rand *rand, uint64_t *bitma
 static void *migrate_main(void *arg)
 {
 	static const uint32_t modes[] = {
-		TDP_LOG_AUTO, TDP_LOG_WRPROT, TDP_LOG_AUTO | TDP_LOG_EAGER_SPLIT,
+		TDP_LOG_AUTO,
+		TDP_LOG_WRPROT,
+		TDP_LOG_AUTO | TDP_LOG_EAGER_SPLIT,
 		TDP_LOG_AUTO | TDP_LOG_INITIALLY_SET,
 	};
 	struct mix *m = arg;
@@ -168,8 +175,9 @@ static void *migrate_main(void *arg)
 	do {
 		unsigned rounds = 3 + (unsigned)test_below(&rand, 20);
 
-		must(m, "log on", tdp_dirty_log(m->vm.mm, m->ram_slot,
-						modes[test_below(&rand, ARRAY_LEN(modes))]));
+		must(m, "log on",
+		     tdp_dirty_log(m->vm.mm, m->ram_slot,
+				   modes[test_below(&rand, ARRAY_LEN(modes))]));
 		for (i = 0; i < pages; i++)
 			m->copy[i] = atomic_load(&m->cell[i]);
 		while (rounds-- && going(m))
@@ -186,7 +194,7 @@ static void *migrate_main(void *arg)
 	return NULL;
 }
 
-/* ---- the host's memory management ---------------------------------------------------------------- */
+/* ---- the host's memory management ------------------------------------------------------------ */
 
 static void manage_slot(struct mix *m)
 {
@@ -261,7 +269,7 @@ static void *manage_main(void *arg)
 	return NULL;
 }
 
-/* ---- the test ------------------------------------------------------------------------------------ */
+/* ---- the test -------------------------------------------------------------------------------- */
 
 static void mix_open(struct mix *m, const struct test_format *fmt)
 {
@@ -272,7 +280,8 @@ static void mix_open(struct mix *m, const struct test_format *fmt)
 	opts.env_flags = TEST_ENV_WAIT;
 	assert_int_equal(test_vm_init(&m->vm, fmt, &opts), TDP_OK);
 	test_env_yield(&m->vm.env, TEST_YIELD_NTH, 5);
-	m->vm.max_steps = 1u << 16; /* mappings go as fast as they come: only a real livelock takes so long */
+	m->vm.max_steps =
+		1u << 16; /* mappings go as fast as they come: only a real livelock takes so long */
 	m->block = (uint64_t)1 << test_vm_lg2(&m->vm, 1);
 	m->ram = m->block;
 	m->ram_size = 2 * m->block;
@@ -282,7 +291,8 @@ static void mix_open(struct mix *m, const struct test_format *fmt)
 	assert_int_equal(test_vm_slot(&m->vm, 0, m->ram, m->ram_size, PA, 0, &m->ram_slot), TDP_OK);
 	assert_int_equal(test_backing_init(&m->mem, &m->vm.env, m->paged, m->paged_size,
 					   PA + ((uint64_t)1 << 44), TDP_RWX,
-					   test_vm_lg2(&m->vm, 1)), TDP_OK);
+					   test_vm_lg2(&m->vm, 1)),
+			 TDP_OK);
 	desc = test_backing_slot(&m->mem, 0, 0);
 	assert_int_equal(tdp_slot_add(m->vm.mm, &desc, &m->paged_slot), TDP_OK);
 	m->cell = calloc(m->ram_size / TEST_PAGE, sizeof(*m->cell));
@@ -297,7 +307,8 @@ static void mix_compare(struct mix *m)
 	uint64_t *bitmap = calloc(pages / 64 + 1, sizeof(*bitmap));
 
 	assert_non_null(bitmap);
-	assert_int_equal(tdp_dirty_harvest(m->vm.mm, m->ram_slot, 0, bitmap, (pages + 63) / 64), TDP_OK);
+	assert_int_equal(tdp_dirty_harvest(m->vm.mm, m->ram_slot, 0, bitmap, (pages + 63) / 64),
+			 TDP_OK);
 	for (i = 0; i < pages; i++)
 		if (!((bitmap[i / 64] >> (i % 64)) & 1) && m->copy[i] != atomic_load(&m->cell[i]))
 			test_violation(&m->vm.env, "page %zu: copied at write %llu of %llu", i,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pattern memory: a resolver whose pages have addresses that name nothing, in buddy blocks. Dropped pages
- * come back under other addresses, and the old ones are forbidden to the walker for a long while.
+ * Pattern memory: a resolver whose pages have addresses that name nothing, in buddy blocks. Dropped
+ * pages come back under other addresses, and the old ones are forbidden to the walker for a long
+ * while.
  */
 #include "support.h"
 
@@ -133,7 +134,7 @@ void test_backing_fini(struct test_backing *b)
 
 struct tdp_slot_desc test_backing_slot(struct test_backing *b, uint32_t as_id, uint32_t flags)
 {
-	struct tdp_slot_desc desc = {0};
+	struct tdp_slot_desc desc = { 0 };
 
 	desc.size = (uint32_t)sizeof(desc);
 	desc.flags = flags;

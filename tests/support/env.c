@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The instrumented host: counts and fails allocations, keeps a census of table pages, and turns each
- * freed one into a trap (entries that look valid and lead to a canary; forbidden to the walker).
+ * The instrumented host: counts and fails allocations, keeps a census of table pages, and turns
+ * each freed one into a trap (entries that look valid and lead to a canary; forbidden to the
+ * walker).
  */
 #include "support.h"
 

@@ -15,11 +15,12 @@
 #define NO_AD (TDP_CAP_HW_ACCESSED | TDP_CAP_HW_DIRTY)
 
 /*
- * arm64 geometries (DDI 0487, D8.2, 4K granule): up to 16 tables are concatenated rather than one level
- * more, so 34 bits need 2 levels and 43 bits 3.
+ * arm64 geometries (DDI 0487, D8.2, 4K granule): up to 16 tables are concatenated rather than one
+ * level more, so 34 bits need 2 levels and 43 bits 3.
  */
 const struct test_format test_formats[] = {
-	/* name, format, gpa bits, levels asked, caps left out, mm flags, chunk, root pages, levels */
+	/* name, format, gpa bits, levels asked, caps left out, mm flags, chunk, root pages, levels
+	 */
 	{ "ept4", TDP_FMT_EPT, 48, 4, 0, 0, 13, 1, 4 },
 	{ "ept5", TDP_FMT_EPT, 52, 5, 0, 0, 13, 1, 5 },
 	{ "ept4-noad", TDP_FMT_EPT, 48, 0, NO_AD, 0, 13, 1, 4 },
@@ -52,7 +53,7 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 {
 	struct CMUnitTest *tests = calloc(count * test_format_count, sizeof(*tests));
 	const char *only = getenv("TDP_FORMAT");
-	char (*names)[96] = calloc(count * test_format_count, sizeof(*names));
+	char(*names)[96] = calloc(count * test_format_count, sizeof(*names));
 	size_t i, f, n = 0;
 	int failed;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The flat reference model: its arrays, the comparison with the tables, the bounds of the dirty log. */
+/* The flat reference model: its arrays, the comparison with the tables, the bounds of the dirty
+ * log. */
 #include "model.h"
 
 #include <stdarg.h>
@@ -27,7 +28,8 @@ void model_complain(struct model *m, const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
-int model_init(struct model *m, struct test_vm *vm, const struct model_window *win, uint32_t windows)
+int model_init(struct model *m, struct test_vm *vm, const struct model_window *win,
+	       uint32_t windows)
 {
 	uint32_t i;
 
@@ -152,7 +154,8 @@ void model_forget(struct model *m, uint32_t as_id)
 	memset(m->lg2[as_id], 0, m->pages);
 }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking -----------------------------------------------------------------------------------
+ */
 
 static int see(void *arg, const struct tdp_visit *v)
 {
@@ -203,22 +206,25 @@ static struct model_slot *check_leaf(struct model *m, uint32_t as_id, struct mod
 	uint32_t same = TDP_R | TDP_X | TDP_MT_MASK | TDP_SW_MASK;
 
 	if (!s || l->gfn - s->gfn + pages > s->pages) {
-		model_complain(m, "gfn %#llx is mapped (lg2 %u) beyond any slot", (ull)l->gfn, l->lg2);
+		model_complain(m, "gfn %#llx is mapped (lg2 %u) beyond any slot", (ull)l->gfn,
+			       l->lg2);
 		return NULL;
 	}
 	if ((l->gfn | l->pfn) & (pages - 1))
-		model_complain(m, "leaf at gfn %#llx, pfn %#llx, lg2 %u is not aligned", (ull)l->gfn,
-			       (ull)l->pfn, l->lg2);
+		model_complain(m, "leaf at gfn %#llx, pfn %#llx, lg2 %u is not aligned",
+			       (ull)l->gfn, (ull)l->pfn, l->lg2);
 	for (i = 0; i < pages; i += s->backing ? 1 : pages) {
 		if (l->pfn + i != model_pfn(s, l->gfn + i)) {
-			model_complain(m, "gfn %#llx is mapped to pfn %#llx instead of %#llx (lg2 %u)",
+			model_complain(m,
+				       "gfn %#llx is mapped to pfn %#llx instead of %#llx (lg2 %u)",
 				       (ull)(l->gfn + i), (ull)(l->pfn + i),
 				       (ull)model_pfn(s, l->gfn + i), l->lg2);
 			break;
 		}
 	}
 	if ((l->prot & same) != (s->prot & same))
-		model_complain(m, "gfn %#llx has prot %#x instead of %#x", (ull)l->gfn, l->prot, s->prot);
+		model_complain(m, "gfn %#llx has prot %#x instead of %#x", (ull)l->gfn, l->prot,
+			       s->prot);
 	if ((l->prot & TDP_W) && (!(s->prot & TDP_W) || (s->flags & TDP_SLOT_READONLY)))
 		model_complain(m, "gfn %#llx is writable, prot %#x flags %#x", (ull)l->gfn, s->prot,
 			       s->flags);
@@ -290,7 +296,8 @@ static void compare_leaf(struct model *m, uint32_t as_id, struct model_leaf_seen
 	if (grown) {
 		r->grown++;
 		if (!huge_is_legal(s, l->gfn, pages))
-			model_complain(m, "gfn %#llx: lg2 %u is not legal here", (ull)l->gfn, l->lg2);
+			model_complain(m, "gfn %#llx: lg2 %u is not legal here", (ull)l->gfn,
+				       l->lg2);
 	}
 	check_known(m, l, r, flags);
 	l->model = (uint8_t)((l->prot & TDP_W ? LEAF_W : 0) |
@@ -395,7 +402,7 @@ void model_observe(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end,
 
 void model_check_all(struct model *m)
 {
-	struct model_rules same = {0};
+	struct model_rules same = { 0 };
 	uint32_t as_id;
 
 	for (as_id = 0; as_id < MODEL_AS; as_id++)
@@ -417,17 +424,21 @@ void model_check_page(struct model *m, uint32_t as_id, uint64_t gfn)
 	at = model_leaf_of(m, as_id, gfn, &first, &pages);
 	if (status != TDP_OK || map.gpa != first << TDP_PAGE_LG2 || map.lg2 != m->lg2[as_id][at] ||
 	    map.pa != m->leaf[as_id][at].pfn << TDP_PAGE_LG2) {
-		model_complain(m, "gfn %#llx translates to %s gpa %#llx pa %#llx lg2 %u instead of gpa "
-			       "%#llx pfn %#llx lg2 %u", (ull)gfn, tdp_status_name(status),
-			       (ull)map.gpa, (ull)map.pa, map.lg2, (ull)(first << TDP_PAGE_LG2),
-			       (ull)m->leaf[as_id][at].pfn, m->lg2[as_id][at]);
+		model_complain(
+			m,
+			"gfn %#llx translates to %s gpa %#llx pa %#llx lg2 %u instead of gpa "
+			"%#llx pfn %#llx lg2 %u",
+			(ull)gfn, tdp_status_name(status), (ull)map.gpa, (ull)map.pa, map.lg2,
+			(ull)(first << TDP_PAGE_LG2), (ull)m->leaf[as_id][at].pfn,
+			m->lg2[as_id][at]);
 		return;
 	}
 	if ((map.prot & TDP_W) && !(m->leaf[as_id][at].flags & LEAF_W))
 		model_complain(m, "gfn %#llx has become writable", (ull)gfn);
 }
 
-/* ---- the dirty log ------------------------------------------------------------------------------ */
+/* ---- the dirty log ------------------------------------------------------------------------------
+ */
 
 void model_log_start(struct model *m, struct model_slot *s, uint32_t mode, bool all_dirty)
 {
@@ -458,8 +469,8 @@ void model_log_stop(struct model_slot *s)
 	s->log = TDP_LOG_OFF;
 }
 
-void model_log_compare(struct model *m, struct model_slot *s, uint64_t first, const uint64_t *bitmap,
-		       size_t words)
+void model_log_compare(struct model *m, struct model_slot *s, uint64_t first,
+		       const uint64_t *bitmap, size_t words)
 {
 	size_t i;
 
@@ -467,10 +478,11 @@ void model_log_compare(struct model *m, struct model_slot *s, uint64_t first, co
 		uint64_t must = s->must[first / 64 + i], may = s->may[first / 64 + i];
 
 		if (must & ~bitmap[i])
-			model_complain(m, "slot %u pages %llu: written %#llx, logged only %#llx", s->id,
-				       (ull)(first + 64 * i), (ull)must, (ull)bitmap[i]);
+			model_complain(m, "slot %u pages %llu: written %#llx, logged only %#llx",
+				       s->id, (ull)(first + 64 * i), (ull)must, (ull)bitmap[i]);
 		if (bitmap[i] & ~may)
-			model_complain(m, "slot %u pages %llu: logged %#llx, writable were only %#llx",
+			model_complain(m,
+				       "slot %u pages %llu: logged %#llx, writable were only %#llx",
 				       s->id, (ull)(first + 64 * i), (ull)bitmap[i], (ull)may);
 	}
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The flat reference model: what every 4K page of a few windows of guest memory should be, without any
- * tree. Where the contract leaves a choice (page sizes, how early W is given) the model looks at what was
- * chosen, checks that it was allowed, and goes on from there; everything else it knows beforehand.
+ * The flat reference model: what every 4K page of a few windows of guest memory should be, without
+ * any tree. Where the contract leaves a choice (page sizes, how early W is given) the model looks
+ * at what was chosen, checks that it was allowed, and goes on from there; everything else it knows
+ * beforehand.
  */
 #ifndef TESTS_SUPPORT_MODEL_H
 #define TESTS_SUPPORT_MODEL_H
@@ -18,16 +19,16 @@ struct model_slot {
 	bool live;
 	uint32_t id, as_id, flags, prot; /* prot with the default filled in */
 	uint64_t gfn, pages;
-	uint64_t pfn;                  /* linear */
-	struct test_backing *backing;  /* else NULL */
-	uint32_t log;                  /* TDP_LOG_OFF, WRPROT or DBIT */
-	uint64_t *must, *may;          /* dirty: at least, at most; a bit per page */
+	uint64_t pfn;		      /* linear */
+	struct test_backing *backing; /* else NULL */
+	uint32_t log;		      /* TDP_LOG_OFF, WRPROT or DBIT */
+	uint64_t *must, *may;	      /* dirty: at least, at most; a bit per page */
 	uint16_t *track;
-	uint64_t tracked;              /* pages with track != 0 */
+	uint64_t tracked; /* pages with track != 0 */
 };
 
 /* Of a leaf, kept at its first page. */
-#define LEAF_W 0x1u          /* may be writable without another fault */
+#define LEAF_W 0x1u /* may be writable without another fault */
 #define LEAF_YOUNG_MUST 0x2u
 #define LEAF_YOUNG_MAY 0x4u
 struct model_leaf {
@@ -44,8 +45,8 @@ struct model {
 	struct test_vm *vm;
 	struct model_window win[MODEL_WINDOWS];
 	uint32_t windows;
-	uint64_t pages; /* of all windows */
-	uint8_t *lg2[MODEL_AS];  /* by page: log2 of the leaf that maps it, 0: unmapped */
+	uint64_t pages;		 /* of all windows */
+	uint8_t *lg2[MODEL_AS];	 /* by page: log2 of the leaf that maps it, 0: unmapped */
 	uint8_t *kept[MODEL_AS]; /* by page: zapped with KEEP_YOUNG */
 	struct model_leaf *leaf[MODEL_AS];
 	struct model_slot slot[MODEL_SLOTS];
@@ -55,7 +56,8 @@ struct model {
 	char where[96]; /* what is being done, for messages */
 };
 
-int model_init(struct model *m, struct test_vm *vm, const struct model_window *win, uint32_t windows);
+int model_init(struct model *m, struct test_vm *vm, const struct model_window *win,
+	       uint32_t windows);
 void model_fini(struct model *m);
 /* Say what is wrong; counted. */
 void model_complain(struct model *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -66,24 +68,26 @@ struct model_slot *model_slot_at(struct model *m, uint32_t as_id, uint64_t gfn);
 /* Frame that the owner of the memory says; the page is in the slot. */
 uint64_t model_pfn(const struct model_slot *s, uint64_t gfn);
 bool model_mapped(const struct model *m, uint32_t as_id, uint64_t gfn);
-/* Bounds of the leaf of a mapped gfn, or of the page itself. Returns the index of its first page. */
+/* Bounds of the leaf of a mapped gfn, or of the page itself. Returns the index of its first page.
+ */
 uint64_t model_leaf_of(const struct model *m, uint32_t as_id, uint64_t gfn, uint64_t *first,
 		       uint64_t *pages);
 
 struct model_rules {
-	uint64_t map_gfn, map_end;     /* here pages may appear, or change, as a fault or populate may */
+	uint64_t map_gfn,
+		map_end; /* here pages may appear, or change, as a fault or populate may */
 	uint64_t unmap_gfn, unmap_end; /* here nothing may be mapped now */
-	bool may_unmap;                /* anything looked at may be gone */
-	bool any_size;                 /* sizes may change; growth only where huge pages are legal */
-	bool young;                    /* what appears may be young */
-	bool never_w;                  /* what appears is not writable */
-	bool clean;                    /* leaves of logged slots are not dirty … */
+	bool may_unmap;		       /* anything looked at may be gone */
+	bool any_size; /* sizes may change; growth only where huge pages are legal */
+	bool young;    /* what appears may be young */
+	bool never_w;  /* what appears is not writable */
+	bool clean;    /* leaves of logged slots are not dirty … */
 	uint64_t clean_gfn, clean_end; /* … that lie wholly here (clean_end 0: everywhere) */
-	uint64_t grown;                /* out: leaves that are larger than before */
+	uint64_t grown;		       /* out: leaves that are larger than before */
 };
 /*
- * Look at [gfn, end) (widened to the leaves there) through tdp_walk(), compare with the model under these
- * rules, and take over what was free to choose.
+ * Look at [gfn, end) (widened to the leaves there) through tdp_walk(), compare with the model under
+ * these rules, and take over what was free to choose.
  */
 void model_observe(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end,
 		   struct model_rules *rules);
@@ -105,8 +109,8 @@ void model_forget(struct model *m, uint32_t as_id);
 void model_log_start(struct model *m, struct model_slot *s, uint32_t mode, bool all_dirty);
 void model_log_stop(struct model_slot *s);
 /* A harvested (or got) bitmap against the bounds. */
-void model_log_compare(struct model *m, struct model_slot *s, uint64_t first, const uint64_t *bitmap,
-		       size_t words);
+void model_log_compare(struct model *m, struct model_slot *s, uint64_t first,
+		       const uint64_t *bitmap, size_t words);
 void model_log_bits_clear(struct model_slot *s, uint64_t first, uint64_t pages);
 static inline void model_bit_set(uint64_t *bits, uint64_t i)
 {

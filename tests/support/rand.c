@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Seeds and pseudo-random numbers: splitmix64 to spread a seed, xoroshiro128+ to go on from there. */
+/* Seeds and pseudo-random numbers: splitmix64 to spread a seed, xoroshiro128+ to go on from there.
+ */
 #include "support.h"
 
 #include <stdlib.h>
@@ -74,7 +75,8 @@ uint64_t test_rand(struct test_rand *r)
 
 uint64_t test_below(struct test_rand *r, uint64_t bound)
 {
-	/* The high bits are the good ones; the bias for the bounds of tests is of no consequence. */
+	/* The high bits are the good ones; the bias for the bounds of tests is of no consequence.
+	 */
 	return bound ? (test_rand(r) >> 8) % bound : 0;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reference RCU for tests: the textbook scheme of a counter per reader, in C11 atomics that
- * ThreadSanitizer models. A reader publishes the grace-period number that it started in; a grace period
- * ends when no reader shows an older one. Edges: unlock (release) to the scan (acquire), defer (release)
- * to the run of the callback (acquire). There are no others, so a race that RCU does not order is seen.
+ * ThreadSanitizer models. A reader publishes the grace-period number that it started in; a grace
+ * period ends when no reader shows an older one. Edges: unlock (release) to the scan (acquire),
+ * defer (release) to the run of the callback (acquire). There are no others, so a race that RCU
+ * does not order is seen.
  */
 #include "support.h"
 
@@ -44,8 +45,9 @@ static void broken(const char *what)
 }
 
 /*
- * Orders the store of `since` before the loads of the section, and the number of a grace period before the
- * scan. ThreadSanitizer does not model fences; the exchanges are full barriers where it runs.
+ * Orders the store of `since` before the loads of the section, and the number of a grace period
+ * before the scan. ThreadSanitizer does not model fences; the exchanges are full barriers where it
+ * runs.
  */
 static void full_fence(void)
 {
@@ -118,7 +120,8 @@ uint64_t test_rcu_run(void)
 	struct tdp_rcu_head *head, *next, *ordered = NULL;
 	uint64_t ran = 0;
 
-	/* Held while callbacks run, so that barrier() also waits for those that another thread runs. */
+	/* Held while callbacks run, so that barrier() also waits for those that another thread
+	 * runs. */
 	pthread_mutex_lock(&run_lock);
 	head = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
 	for (; head; head = next) {

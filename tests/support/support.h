@@ -4,7 +4,8 @@
  * (test_backing), a reference RCU and a seeded generator. Needs no test framework but test_run().
  *
  * Nothing here stops a test by itself (it may run on any thread): what goes wrong is counted as a
- * violation of the env and printed; test_vm_check() and test_vm_fini() hand it to the test's assert.
+ * violation of the env and printed; test_vm_check() and test_vm_fini() hand it to the test's
+ * assert.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -41,11 +42,12 @@ uint64_t test_env_number(const char *name, uint64_t fallback);
 /* ---- reference RCU (rcu.c) ------------------------------------------------------------------- */
 
 /*
- * C11 atomics only, so ThreadSanitizer sees every edge and no more than RCU promises. Callbacks run in
- * synchronize(), barrier() and test_rcu_run(), on the calling thread, and nowhere else.
+ * C11 atomics only, so ThreadSanitizer sees every edge and no more than RCU promises. Callbacks run
+ * in synchronize(), barrier() and test_rcu_run(), on the calling thread, and nowhere else.
  */
 extern const struct tdp_rcu_ops test_rcu;
-/* Wait for a grace period and run what was deferred before; outside sections. Returns how many ran. */
+/* Wait for a grace period and run what was deferred before; outside sections. Returns how many ran.
+ */
 uint64_t test_rcu_run(void);
 /* Callbacks that wait. */
 uint64_t test_rcu_pending(void);
@@ -61,24 +63,26 @@ enum test_yield {
 };
 
 #define TEST_ENV_WAIT 0x1u /* give the library wait() and wake(); else it spins with relax() */
-#define TEST_ENV_HOOKS 0x2u /* virt_to_phys/phys_to_virt instead of linear_offset (and not identical) */
+#define TEST_ENV_HOOKS \
+	0x2u /* virt_to_phys/phys_to_virt instead of linear_offset (and not identical) */
 #define TEST_ENV_QUIET 0x4u /* do not print violations (tests that provoke them) */
 
 struct test_chunk;
 
 struct test_env {
-	struct tdp_env env; /* hand &env.env to the library */
+	struct tdp_env env;  /* hand &env.env to the library */
 	struct tdp_emu *emu; /* told what is forbidden; may be NULL */
 	uint32_t format;     /* for entries that look valid */
-	uint32_t flags;      /* TEST_ENV_* */
+	uint32_t flags;	     /* TEST_ENV_* */
 
-	/* n-th allocation from now fails (1: the next); 0: none. It stays failed until set again. */
+	/* n-th allocation from now fails (1: the next); 0: none. It stays failed until set again.
+	 */
 	_Atomic int64_t fail_after;
 	_Atomic uint64_t failed; /* how often an allocation was refused */
 	_Atomic uint64_t chunk_allocs, chunk_frees, obj_allocs, obj_frees;
 	_Atomic uint64_t chunk_bytes, obj_bytes; /* live */
-	_Atomic uint64_t tables, table_pages;    /* in use now, by table_state */
-	_Atomic uint64_t tables_total;           /* ever taken */
+	_Atomic uint64_t tables, table_pages;	 /* in use now, by table_state */
+	_Atomic uint64_t tables_total;		 /* ever taken */
 
 	_Atomic int yield_mode;
 	_Atomic uint64_t yield_n;
@@ -97,8 +101,8 @@ struct test_env {
 };
 
 /*
- * rcu NULL: test_rcu. chunk_lg2 0: 21. TEST_ENV_HOOKS makes pa = va ^ (1 << 46): give the emulated walker
- * test_env_mem as its memory (test_vm does).
+ * rcu NULL: test_rcu. chunk_lg2 0: 21. TEST_ENV_HOOKS makes pa = va ^ (1 << 46): give the emulated
+ * walker test_env_mem as its memory (test_vm does).
  */
 int test_env_init(struct test_env *env, uint32_t flags, uint32_t chunk_lg2,
 		  const struct tdp_rcu_ops *rcu);
@@ -135,11 +139,18 @@ struct test_case {
 	void (*fn)(void **state);
 	bool (*wanted)(const struct test_format *fmt); /* NULL: every format */
 };
-#define TEST_CASE(fn) { #fn, (fn), NULL }
-#define TEST_CASE_IF(fn, wanted) { #fn, (fn), (wanted) }
+#define TEST_CASE(fn)           \
+	{                       \
+#fn, (fn), NULL \
+	}
+#define TEST_CASE_IF(fn, wanted)    \
+	{                           \
+#fn, (fn), (wanted) \
+	}
 /*
- * Run every case for every format as one cmocka group; TDP_FORMAT=name restricts. Returns cmocka's answer
- * (to be returned by main): int main(void) { return test_run("group", cases, ARRAY_LEN(cases)); }
+ * Run every case for every format as one cmocka group; TDP_FORMAT=name restricts. Returns cmocka's
+ * answer (to be returned by main): int main(void) { return test_run("group", cases,
+ * ARRAY_LEN(cases)); }
  */
 int test_run(const char *group, const struct test_case *cases, size_t count);
 
@@ -163,20 +174,22 @@ struct test_vm {
 	struct test_cpu cpu[TEST_CPUS_MAX];
 	uint32_t cpus;
 	uint32_t max_steps;   /* of one access without RETRY; default 16 */
-	uint32_t max_retries; /* RETRY answers in one access; default 1 << 20. 0: RETRY is an answer */
+	uint32_t max_retries; /* RETRY answers in one access; default 1 << 20. 0: RETRY is an answer
+			       */
 };
 
 struct test_vm_options {
-	uint32_t cpus;       /* 0: 1 */
-	uint32_t env_flags;  /* TEST_ENV_* */
-	uint32_t emu_flags;  /* TDP_EMU_* */
-	uint32_t mm_flags;   /* TDP_MM_*, besides those of the format */
-	uint32_t chunk_lg2;  /* 0: 21; TEST_CHUNK_SMALL: the smallest the format allows */
+	uint32_t cpus;	    /* 0: 1 */
+	uint32_t env_flags; /* TEST_ENV_* */
+	uint32_t emu_flags; /* TDP_EMU_* */
+	uint32_t mm_flags;  /* TDP_MM_*, besides those of the format */
+	uint32_t chunk_lg2; /* 0: 21; TEST_CHUNK_SMALL: the smallest the format allows */
 	uint32_t max_roots;
 	uint32_t with_caps, without_caps; /* TDP_CAP_*, besides those of the format */
 	uint64_t table_limit;
 	int64_t fail_after; /* as test_env_fail(), from the first allocation on */
-	const struct tdp_rcu_ops *rcu; /* NULL: test_rcu. The calling thread must not be registered yet */
+	const struct tdp_rcu_ops
+		*rcu; /* NULL: test_rcu. The calling thread must not be registered yet */
 };
 #define TEST_CHUNK_SMALL 1u
 
@@ -187,30 +200,31 @@ struct test_vm_options {
 int test_vm_init(struct test_vm *vm, const struct test_format *fmt,
 		 const struct test_vm_options *opts);
 /*
- * Destroy all; returns the number of violations (leaks, walks through freed tables, log lines of a bug,
- * a destroy that is not clean …): assert that it is 0.
+ * Destroy all; returns the number of violations (leaks, walks through freed tables, log lines of a
+ * bug, a destroy that is not clean …): assert that it is 0.
  */
 uint64_t test_vm_fini(struct test_vm *vm);
 /*
- * Only when quiet (no other thread in the library). tdp_verify, census of tables against the env, no
- * violation. Returns 0 or the number of complaints, which are printed.
+ * Only when quiet (no other thread in the library). tdp_verify, census of tables against the env,
+ * no violation. Returns 0 or the number of complaints, which are printed.
  */
 uint64_t test_vm_check(struct test_vm *vm);
 
 enum test_answer {
-	TEST_OK = 0,       /* pa, lg2, prot, refs are valid */
-	TEST_OUTCOME = 1,  /* tdp_fault said MMIO, READONLY or TRACKED (or RETRY with max_retries 0) */
+	TEST_OK = 0, /* pa, lg2, prot, refs are valid */
+	TEST_OUTCOME =
+		1, /* tdp_fault said MMIO, READONLY or TRACKED (or RETRY with max_retries 0) */
 	TEST_STATUS = 2,   /* tdp_fault or tdp_vcpu_load failed: outcome is the status */
 	TEST_LIVELOCK = 3, /* more steps than allowed (counted as violation) */
 	TEST_BROKEN = 4,   /* bus error, decode failed, … (counted as violation) */
 };
 struct test_access {
-	int outcome;      /* last answer of tdp_fault (or of load), 0 if there was no fault */
-	uint32_t faults;  /* tdp_fault calls */
+	int outcome;	 /* last answer of tdp_fault (or of load), 0 if there was no fault */
+	uint32_t faults; /* tdp_fault calls */
 	uint32_t retries;
 	uint32_t reloads;
-	tdp_pa_t pa;      /* byte address */
-	uint32_t lg2, prot, refs; /* of the access that succeeded */
+	tdp_pa_t pa;			/* byte address */
+	uint32_t lg2, prot, refs;	/* of the access that succeeded */
 	struct tdp_fault_result result; /* of the last tdp_fault */
 };
 /*
@@ -239,41 +253,43 @@ struct test_dump {
 };
 int test_dump_take(struct test_vm *vm, uint32_t as_id, struct test_dump *dump);
 void test_dump_free(struct test_dump *dump);
-/* 0 when equal, else prints the first difference. leaves_only: tables may differ (and are skipped). */
+/* 0 when equal, else prints the first difference. leaves_only: tables may differ (and are skipped).
+ */
 int test_dump_diff(const struct test_dump *a, const struct test_dump *b, bool leaves_only);
 
 /* ---- pattern memory (backing.c) -------------------------------------------------------------- */
 
 /*
- * Backing for a slot: pages get output addresses that name nothing real. Dropping pages gives them new
- * addresses and forbids the old ones to the walker. Blocks are buddies, so what a resolver may answer as
- * contiguous is always known. Thread-safe.
+ * Backing for a slot: pages get output addresses that name nothing real. Dropping pages gives them
+ * new addresses and forbids the old ones to the walker. Blocks are buddies, so what a resolver may
+ * answer as contiguous is always known. Thread-safe.
  */
 struct test_backing {
 	struct tdp_backing_ops ops;
 	struct test_env *env;
 	pthread_mutex_t lock;
-	tdp_gpa_t gpa;   /* of page 0, as in the slot */
+	tdp_gpa_t gpa; /* of page 0, as in the slot */
 	uint64_t pages;
 	uint64_t *frame; /* pa >> 12, by page */
-	uint8_t *lg2;    /* of the block of the page */
-	uint8_t *fail;   /* 1: resolve answers `fail_status` */
+	uint8_t *lg2;	 /* of the block of the page */
+	uint8_t *fail;	 /* 1: resolve answers `fail_status` */
 	uint32_t prot;
 	uint32_t max_lg2;
-	int fail_status; /* default TDP_EFAULT */
+	int fail_status;      /* default TDP_EFAULT */
 	uint64_t first, next; /* frames to hand out: where they begin, the next one */
-	uint64_t *ring;  /* dropped blocks that are still forbidden: frame, lg2 */
+	uint64_t *ring;	      /* dropped blocks that are still forbidden: frame, lg2 */
 	uint32_t ring_at;
-	uint64_t resolves_ok;        /* answered TDP_OK */
+	uint64_t resolves_ok; /* answered TDP_OK */
 	uint64_t resolves_failed;
 	uint64_t releases, released_mapped, released_writable;
-	void (*on_resolve)(struct test_backing *b, tdp_gpa_t gpa); /* called unlocked, before the answer */
+	void (*on_resolve)(struct test_backing *b,
+			   tdp_gpa_t gpa); /* called unlocked, before the answer */
 	void *on_resolve_arg;
 };
 
 /*
- * max_lg2: largest block (12..30). Frames start at pa (rounded up to 1 << max_lg2) and go through the 8 TiB
- * after it, so memories that may be mixed up need addresses that far apart.
+ * max_lg2: largest block (12..30). Frames start at pa (rounded up to 1 << max_lg2) and go through
+ * the 8 TiB after it, so memories that may be mixed up need addresses that far apart.
  */
 int test_backing_init(struct test_backing *b, struct test_env *env, tdp_gpa_t gpa, uint64_t size,
 		      tdp_pa_t pa, uint32_t prot, uint32_t max_lg2);

@@ -154,9 +154,11 @@ uint64_t test_vm_check(struct test_vm *vm)
 	if (report.allocated != report.tables + report.retired + report.cached ||
 	    report.allocated != tables) {
 		complaints++;
-		fprintf(stderr, "census: %llu tables + %llu retired + %llu cached, %llu allocated; "
-			"%llu by table_state\n", (ull)report.tables, (ull)report.retired,
-			(ull)report.cached, (ull)report.allocated, (ull)tables);
+		fprintf(stderr,
+			"census: %llu tables + %llu retired + %llu cached, %llu allocated; "
+			"%llu by table_state\n",
+			(ull)report.tables, (ull)report.retired, (ull)report.cached,
+			(ull)report.allocated, (ull)tables);
 	}
 	if (tdp_emu_stats(vm->emu, &stats) < 0 || stats.violations) {
 		complaints++;
@@ -171,8 +173,8 @@ uint64_t test_vm_check(struct test_vm *vm)
 
 /* ---- one access ------------------------------------------------------------------------------ */
 
-static int decode(struct test_vm *vm, const struct tdp_emu_exit *ex, tdp_gpa_t gpa,
-		  uint32_t access, struct tdp_fault *fault)
+static int decode(struct test_vm *vm, const struct tdp_emu_exit *ex, tdp_gpa_t gpa, uint32_t access,
+		  struct tdp_fault *fault)
 {
 	uint64_t page = ~(TEST_PAGE - 1);
 	int status = tdp_emu_decode(ex, fault);
@@ -198,7 +200,7 @@ static int decode(struct test_vm *vm, const struct tdp_emu_exit *ex, tdp_gpa_t g
 static int fault_step(struct test_vm *vm, struct test_cpu *cpu, const struct tdp_emu_exit *ex,
 		      tdp_gpa_t gpa, uint32_t access, struct test_access *out)
 {
-	struct tdp_fault fault = {0};
+	struct tdp_fault fault = { 0 };
 
 	if (decode(vm, ex, gpa, access, &fault) < 0)
 		return TEST_BROKEN;
@@ -256,7 +258,8 @@ int test_vm_access(struct test_vm *vm, uint32_t n, tdp_gpa_t gpa, uint32_t acces
 			break;
 		case TDP_EMU_GUEST_FAULT:
 		case TDP_EMU_BUS_ERROR:
-			test_violation(&vm->env, "access %#llx: exit reason %u", (ull)gpa, ex.reason);
+			test_violation(&vm->env, "access %#llx: exit reason %u", (ull)gpa,
+				       ex.reason);
 			return TEST_BROKEN;
 		default:
 			answer = fault_step(vm, cpu, &ex, gpa, access, out);
@@ -267,9 +270,11 @@ int test_vm_access(struct test_vm *vm, uint32_t n, tdp_gpa_t gpa, uint32_t acces
 		}
 	}
 livelock:
-	test_violation(&vm->env, "%s: access %#llx (%u) makes no progress: %u faults, %u retries, "
-		       "%u reloads, last outcome %d", vm->fmt->name, (ull)gpa, access, out->faults,
-		       out->retries, out->reloads, out->outcome);
+	test_violation(&vm->env,
+		       "%s: access %#llx (%u) makes no progress: %u faults, %u retries, "
+		       "%u reloads, last outcome %d",
+		       vm->fmt->name, (ull)gpa, access, out->faults, out->retries, out->reloads,
+		       out->outcome);
 	return TEST_LIVELOCK;
 }
 
@@ -283,7 +288,7 @@ int test_vm_touch(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t acce
 int test_vm_slot(struct test_vm *vm, uint32_t as_id, tdp_gpa_t gpa, uint64_t size, tdp_pa_t pa,
 		 uint32_t flags, uint32_t *id)
 {
-	struct tdp_slot_desc desc = {0};
+	struct tdp_slot_desc desc = { 0 };
 	uint32_t ignored;
 
 	desc.size = (uint32_t)sizeof(desc);

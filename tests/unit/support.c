@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The test support itself: the reference RCU waits for readers, traps of freed tables close, buddies add up. */
+/* The test support itself: the reference RCU waits for readers, traps of freed tables close,
+ * buddies add up. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +91,7 @@ static void count_free(struct tdp_rcu_head *head)
 {
 	uint32_t *order = head->opaque[1];
 
-	head->opaque[2] = (void *)(uintptr_t)++*order;
+	head->opaque[2] = (void *)(uintptr_t)++ * order;
 }
 
 static void rcu_defers_in_order(void **state)
@@ -177,7 +178,8 @@ static void blocks_stay_contiguous(void **state)
 	(void)state;
 	test_rand_init(&rand, test_seed());
 	assert_int_equal(test_env_init(&env, TEST_ENV_QUIET, 0, NULL), TDP_OK);
-	assert_int_equal(test_backing_init(&b, &env, gpa, size, (uint64_t)1 << 40, TDP_RWX, 21), TDP_OK);
+	assert_int_equal(test_backing_init(&b, &env, gpa, size, (uint64_t)1 << 40, TDP_RWX, 21),
+			 TDP_OK);
 	for (round = 0; round < 300; round++) {
 		uint64_t at = test_below(&rand, b.pages), n = 1 + test_below(&rand, 1500);
 		struct tdp_range r = { gpa + at * TEST_PAGE, 0 };
@@ -191,7 +193,8 @@ static void blocks_stay_contiguous(void **state)
 			uint64_t gfn = (gpa >> 12) + i;
 
 			k = (uint64_t)1 << (b.lg2[i] - 12);
-			/* Either the block begins here, or it is the part of one that begins before gpa. */
+			/* Either the block begins here, or it is the part of one that begins before
+			 * gpa. */
 			assert_int_equal(gfn & (k - 1), 0);
 			assert_int_equal(b.frame[i] & (k - 1), 0);
 			assert_int_equal(b.frame[i + k - 1], b.frame[i] + k - 1);
