@@ -163,8 +163,7 @@ static void test_s2(void **state)
 		/* address size */
 		{S2, {DABT | WNR | 0x00, hpfar, far}, 0, GVA | SIZE, TDP_W, gpa + 0xabd, far},
 		{S2, {IABT | 0x03, hpfar, far}, 0, GVA | SIZE, TDP_X, gpa + 0xabd, far},
-		/* on a stage 1 walk: a read, of the page only; a write if something there refused
-		 */
+		/* on a stage 1 walk: a read, of the page only; a write if a leaf there refused */
 		{S2, {IABT | S1PTW | 0x07, hpfar, far}, 0, GVA | WALK, TDP_R, gpa, far},
 		{S2, {DABT | WNR | S1PTW | 0x07, hpfar, far}, 0, GVA | WALK, TDP_R, gpa, far},
 		{S2, {IABT | S1PTW | 0x0f, hpfar, far}, 0, GVA | WALK | PRESENT, TDP_W, gpa, far},

@@ -210,6 +210,22 @@ static void test_registers(void **state)
 	}
 }
 
+/* VTCR_EL2.PS, the smallest that holds an output width. */
+static void test_output_sizes(void **state)
+{
+	static const unsigned bits[] = {32, 36, 40, 42, 44, 48};
+	struct tdpi_root_geom g = {.gpa_bits = 39, .levels = 3, .pages = 1};
+	uint64_t hw[2];
+
+	(void)state;
+	for (unsigned ps = 0; ps < 6; ps++) {
+		for (g.pa_bits = ps ? bits[ps - 1] + 1 : 25; g.pa_bits <= bits[ps]; g.pa_bits++) {
+			s2_root_hw(&g, hw);
+			assert_int_equal(hw[1] >> 16 & 7, ps);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +237,7 @@ int main(void)
 		cmocka_unit_test(test_break_before_make),
 		cmocka_unit_test(test_geometry),
 		cmocka_unit_test(test_registers),
+		cmocka_unit_test(test_output_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
