@@ -154,8 +154,7 @@ void model_forget(struct model *m, uint32_t as_id)
 	memset(m->lg2[as_id], 0, m->pages);
 }
 
-/* ---- looking -----------------------------------------------------------------------------------
- */
+/* ---- looking ---------------------------------------------------------------------------------- */
 
 static int see(void *arg, const struct tdp_visit *v)
 {
@@ -437,8 +436,7 @@ void model_check_page(struct model *m, uint32_t as_id, uint64_t gfn)
 		model_complain(m, "gfn %#llx has become writable", (ull)gfn);
 }
 
-/* ---- the dirty log ------------------------------------------------------------------------------
- */
+/* ---- the dirty log ---------------------------------------------------------------------------- */
 
 void model_log_start(struct model *m, struct model_slot *s, uint32_t mode, bool all_dirty)
 {
