@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A backend of one's own: a flat EPT walker without TLB, Accessed and Dirty, as a simulator of a small
- * machine could have it. It shows all that a backend must do, and that the library then keeps the books.
+ * A backend of one's own: a flat EPT walker without TLB, Accessed and Dirty, as a simulator of a
+ * small machine could have it: all that a backend must do, and the library then keeps the books.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The core in a hypervisor without an operating system: memory from a static arena, one thread, no libc
- * but memcpy and its three relatives. Nested paging on one AMD core; the exits are played from a list.
+ * The core in a hypervisor without an operating system: memory from a static arena, one thread, no
+ * libc but memcpy and its three relatives. Nested paging on one AMD core; exits come from a list.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include <tdp/tdp.h>
 #include <tdp/walk.h>
 
-/* ---- memory: chunks for tables, lines of 64 bytes for objects ---------------------------------- */
+/* ---- memory: chunks for tables, lines of 64 bytes for objects ---------------------------- */
 
 #define CHUNK_LG2 16u
 #define CHUNK ((uint64_t)1 << CHUNK_LG2)
@@ -93,7 +93,7 @@ static const struct tdp_env env = {
 	.rcu = &tdp_rcu_single,
 };
 
-/* ---- the core: what AMD's VMCB has of nested paging (APM vol. 2, appendix B) --------------------- */
+/* ---- the core: what AMD's VMCB has of nested paging (APM vol. 2, appendix B) ------------- */
 
 struct vmcb {
 	uint64_t n_cr3;
@@ -148,9 +148,9 @@ static const struct tdp_backend_ops backend = {
 	.flush_range = flush_range, .flush_all = flush_all, .reload = reload,
 };
 
-/* ---- a few exits ------------------------------------------------------------------------------- */
+/* ---- a few exits ------------------------------------------------------------------------- */
 
-/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): the page-fault error code, bit 32: final. */
+/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code; bit 32: final. */
 #define NPF_WRITE 0x2u
 #define NPF_USER 0x4u
 #define NPF_FETCH 0x10u

@@ -60,9 +60,9 @@ static uint64_t unused_vpn(const struct trace *trace, uint64_t below)
 }
 
 /*
- * Neighbours in guest-virtual memory stay near each other, as an operating system would have it, but
- * never in the same order: bits of the number are mixed within groups of 64 pages. A small guest uses
- * a quarter of each huge page, so that also a short trace has several of them.
+ * Neighbours in guest-virtual memory stay near each other, as an operating system would have it,
+ * but never in the same order: bits of the number are mixed within groups of 64 pages. A small
+ * guest uses a quarter of each huge page, so that also a short trace has several of them.
  */
 static uint32_t spread(uint64_t n, uint32_t npages)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The hypervisor's own work on a VM: logging and copying, aging, moving, splitting, zapping, checks. */
+/* The hypervisor's own work on a VM: logging, copying, aging, moving, splitting, zapping, checks. */
 #ifndef REPLAY_HOST_H
 #define REPLAY_HOST_H
 
@@ -30,7 +30,7 @@ void host_verify(struct run *run);
 void host_migrate_begin(struct run *run);
 /* Harvest and copy. Every page stored to since the last round must be there. */
 void host_migrate_round(struct run *run, unsigned epoch);
-/* The last round while the guest stands still; then both sides must be equal. Recover huge pages. */
+/* The last round, the guest stands still; then both sides must be equal. Recover huge pages. */
 void host_migrate_end(struct run *run);
 
 /* Pages of REGION_PAGED that were not young get another frame. */

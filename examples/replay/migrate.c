@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A migration: dirty logging in rounds, copying what was dirty, and at the end both sides are equal. */
+/* A migration: dirty logging in rounds, copying what was dirty; at the end both sides are equal. */
 #include "host.h"
 
 #include <string.h>

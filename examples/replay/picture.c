@@ -66,7 +66,7 @@ static uint64_t most_uses(const struct plan *plan, const struct guest *guest, un
 	return most;
 }
 
-/* ---- terminal ------------------------------------------------------------------------------------ */
+/* ---- terminal ---------------------------------------------------------------------------- */
 
 static void text_cell(FILE *out, struct cell cell, uint64_t most, enum picture_style style)
 {
@@ -127,15 +127,20 @@ void picture_text(FILE *out, const struct plan *plan, const struct guest *guest,
 	}
 }
 
-/* ---- SVG ----------------------------------------------------------------------------------------- */
+/* ---- SVG --------------------------------------------------------------------------------- */
 
 enum panel { PANEL_USES, PANEL_DIRTY, PANEL_YOUNG, PANEL_SIZE, PANELS };
 
 #define LEFT 130u
 #define TOP 60u
-#define CELL_W 7u
+#define PANEL_W 320u /* about */
 #define CELL_H 3u
 #define GAP 18u
+
+static unsigned cell_width(const struct plan *plan)
+{
+	return PANEL_W / plan->epochs;
+}
 
 static const char *svg_colour(enum panel panel, struct cell cell, uint64_t most)
 {
@@ -164,7 +169,7 @@ static const char *svg_colour(enum panel panel, struct cell cell, uint64_t most)
 static void svg_row(FILE *out, const struct plan *plan, const struct guest *guest,
 		    enum panel panel, unsigned row, unsigned rows, uint64_t most)
 {
-	unsigned left = LEFT + panel * (plan->epochs * CELL_W + GAP);
+	unsigned left = LEFT + panel * (plan->epochs * cell_width(plan) + GAP);
 	unsigned start = 0;
 	const char *run = NULL;
 
@@ -179,7 +184,7 @@ static void svg_row(FILE *out, const struct plan *plan, const struct guest *gues
 			continue;
 		if (run)
 			fprintf(out, "<rect x='%u' y='%u' width='%u' height='%u' fill='%s'/>\n",
-				left + start * CELL_W, TOP + row * CELL_H, (e - start) * CELL_W,
+				left + start * cell_width(plan), TOP + row * CELL_H, (e - start) * cell_width(plan),
 				CELL_H, run);
 		run = colour;
 		start = e;
@@ -192,7 +197,7 @@ static void svg_panel(FILE *out, const struct plan *plan, const struct guest *gu
 	static const char *const titles[PANELS] = {
 		"accesses (logarithm)", "dirty: harvested in the round", "young: found by aging",
 		"mapped: light 4K, dark 2M"};
-	unsigned width = plan->epochs * CELL_W;
+	unsigned width = plan->epochs * cell_width(plan);
 	unsigned left = LEFT + panel * (width + GAP);
 
 	fprintf(out, "<text x='%u' y='%u' font-weight='bold'>%s</text>\n", left, TOP - 20,
@@ -215,7 +220,7 @@ int picture_svg(const char *path, const struct plan *plan, const struct guest *g
 		const struct result *result)
 {
 	unsigned rows = row_count(guest, ROWS_SVG);
-	unsigned width = LEFT + PANELS * (plan->epochs * CELL_W + GAP);
+	unsigned width = LEFT + PANELS * (plan->epochs * cell_width(plan) + GAP);
 	uint64_t most = most_uses(plan, guest, rows);
 	FILE *out = fopen(path, "w");
 	bool bad;

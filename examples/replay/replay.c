@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Replays the memory accesses of a real program in a virtual machine, once for each second-stage format,
- * under the emulated walker, and compares the answers. See examples/traces/README.md for traces.
+ * Replays the memory accesses of a real program in a virtual machine, once for each second-stage
+ * format, under the emulated walker, and compares the answers. See examples/traces/README.md for traces.
  */
 #include "report.h"
 
@@ -17,7 +17,6 @@
 
 #include <tdp/posix.h>
 
-#define FORMATS_MAX 16u
 #define QUICK_ACCESSES 150000u
 
 static const char usage[] =
@@ -42,7 +41,7 @@ struct options {
 	unsigned epochs;
 };
 
-/* ---- progress ------------------------------------------------------------------------------------ */
+/* ---- progress ---------------------------------------------------------------------------- */
 
 struct progress {
 	bool tty;
@@ -77,7 +76,7 @@ static void progress(void *arg, const struct vm *vm, uint64_t done, const char *
 	fflush(stderr);
 }
 
-/* ---- the trace ----------------------------------------------------------------------------------- */
+/* ---- the trace --------------------------------------------------------------------------- */
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -86,7 +85,7 @@ static bool ends_with(const char *s, const char *end)
 	return n >= m && !strcmp(s + n - m, end);
 }
 
-/* Compressed files are read through the tool that made them; the name goes as $1, never as text. */
+/* Compressed files are read through the tool that made them; the shell never parses the name. */
 static FILE *open_trace(const char *name, bool *piped)
 {
 	const char *tool = ends_with(name, ".xz") ? "xz" : ends_with(name, ".zst") ? "zstd" : NULL;
@@ -125,7 +124,7 @@ static int load_trace(struct trace *trace, const struct options *o)
 	return status;
 }
 
-/* ---- options ------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------- */
 
 static int add_format(struct options *o, const char *name)
 {
@@ -184,7 +183,7 @@ static int parse(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static void pictures(const struct options *o, const struct plan *plan, const struct guest *guest,
 		     const struct result *result)

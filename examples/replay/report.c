@@ -119,7 +119,7 @@ static void flushes(FILE *out, const struct result *results, unsigned n)
 		ROW_IF(causes[i], stats.flush_cause, i);
 }
 
-static void walks(FILE *out, const struct result *results, unsigned n)
+static void walks_by_refs(FILE *out, const struct result *results, unsigned n, size_t offset)
 {
 	static const struct {
 		const char *name;
@@ -127,9 +127,31 @@ static void walks(FILE *out, const struct result *results, unsigned n)
 	} bins[] = {
 		{"  1..4 references", 1, 4}, {"  5..8", 5, 8}, {"  9..12", 9, 12},
 		{"  13..16", 13, 16}, {"  17..20", 17, 20}, {"  21..23", 21, 23},
-		{"  24 (4 x 4 levels, nothing cached)", 24, 24}, {"  25..34", 25, 34},
-		{"  35 (5 x 5 levels, nothing cached)", 35, 35}, {"  more", 36, TDP_EMU_REFS_MAX - 1}};
+		{"  24 (4 x 4 levels, all 4K)", 24, 24}, {"  25..34", 25, 34},
+		{"  35 (5 x 5 levels, all 4K)", 35, 35}, {"  more", 36, TDP_EMU_REFS_MAX - 1}};
 
+	for (unsigned b = 0; b < sizeof(bins) / sizeof(bins[0]); b++) {
+		uint64_t sums[FORMATS_MAX] = {0}, any = 0;
+
+		for (unsigned i = 0; i < n; i++) {
+			struct tdp_emu_stats stats;
+
+			memcpy(&stats, (const char *)&results[i] + offset, sizeof(stats));
+			for (unsigned r = bins[b].from; r <= bins[b].to; r++)
+				sums[i] += stats.refs_hist[r];
+			any |= sums[i];
+		}
+		if (!any && bins[b].from != 24)
+			continue;
+		label(out, bins[b].name);
+		for (unsigned i = 0; i < n; i++)
+			fprintf(out, "%*" PRIu64, COLUMN, sums[i]);
+		fputc('\n', out);
+	}
+}
+
+static void walker(FILE *out, const struct result *results, unsigned n)
+{
 	heading(out, "the walker");
 	ROW("  accesses (and again after faults)", emu.accesses);
 	ROW("  TLB hits", emu.tlb_hits);
@@ -140,21 +162,11 @@ static void walks(FILE *out, const struct result *results, unsigned n)
 	ROW("  Accessed bits set by the MMU", emu.accessed_set);
 	ROW("  Dirty bits set by the MMU", emu.dirty_set);
 	heading(out, "walks by references to memory");
-	for (unsigned b = 0; b < sizeof(bins) / sizeof(bins[0]); b++) {
-		uint64_t sums[32] = {0}, any = 0;
-
-		for (unsigned i = 0; i < n && i < 32; i++) {
-			for (unsigned r = bins[b].from; r <= bins[b].to; r++)
-				sums[i] += results[i].emu.refs_hist[r];
-			any |= sums[i];
-		}
-		if (!any && bins[b].from != 24)
-			continue;
-		label(out, bins[b].name);
-		for (unsigned i = 0; i < n && i < 32; i++)
-			fprintf(out, "%*" PRIu64, COLUMN, sums[i]);
-		fputc('\n', out);
-	}
+	walks_by_refs(out, results, n, offsetof(struct result, emu));
+	heading(out, "the beginning again without TLB and walk caches, huge pages");
+	walks_by_refs(out, results, n, offsetof(struct result, bare_huge));
+	heading(out, "the same with 4K pages only");
+	walks_by_refs(out, results, n, offsetof(struct result, bare_4k));
 }
 
 static void rounds(FILE *out, const struct result *results, unsigned n, const struct plan *plan)
@@ -212,7 +224,7 @@ unsigned report_table(FILE *out, const struct result *results, unsigned n,
 	faults(out, results, n);
 	memory(out, results, n);
 	flushes(out, results, n);
-	walks(out, results, n);
+	walker(out, results, n);
 	rounds(out, results, n, plan);
 	heading(out, "what every format must answer alike (hashes)");
 	differ += SAME("  each access: page, data, outcome", answers);

@@ -5,6 +5,9 @@
 
 #include "run.h"
 
+/* At most so many columns. */
+#define FORMATS_MAX 16u
+
 /* The table; returns the number of differences between formats in what must be the same. */
 unsigned report_table(FILE *out, const struct result *results, unsigned n,
 		      const struct plan *plan);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the hypervisor does while the guest runs: demand paging; a migration with dirty rounds; moving
- * cold pages, splitting, zapping and rebuilding huge pages; zapping everything fast.
+ * What the hypervisor does while the guest runs: demand paging; a migration with dirty rounds;
+ * moving cold pages, splitting, zapping and rebuilding huge pages; zapping everything fast.
  */
 #include "run.h"
 
@@ -15,6 +15,7 @@
 const char *const phase_names[4] = {"demand paging", "migration", "reclaim, split", "fast zap"};
 
 #define SLICES 8u /* of an epoch; the guest's thread changes the vCPU after each */
+#define BARE_ACCESSES 20000u
 
 /* One record of the trace, and now and then what only a device driver does. */
 static void guest_step(struct vm *vm, uint64_t number)
@@ -50,7 +51,7 @@ static void count_uses(struct run *run, uint64_t from, uint64_t to)
 		run->cells[trace_page(trace->accesses[i])].uses++;
 }
 
-/* ---- what happens in the middle of an epoch ------------------------------------------------------ */
+/* ---- what happens in the middle of an epoch ---------------------------------------------- */
 
 static void hotplug(struct run *run)
 {
@@ -93,7 +94,7 @@ static void run_epoch(struct run *run, unsigned epoch)
 	count_uses(run, from, to);
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------ */
+/* ---- the plan ---------------------------------------------------------------------------- */
 
 static void begin_phase(struct run *run, enum phase phase)
 {
@@ -166,6 +167,24 @@ static void collect(struct run *run)
 	result->answers = vm->answers;
 }
 
+/* What a walk costs without anything cached, as the architecture's manual counts it. */
+static void run_bare(const struct vm_format *format, struct guest *guest, uint32_t slot_flags,
+		     struct tdp_emu_stats *stats, struct vm *failed)
+{
+	struct vm_options options = {.emu_flags = TDP_EMU_NO_TLB, .slot_flags = slot_flags};
+	struct vm vm;
+
+	if (!vm_start(&vm, format, guest, options))
+		for (uint64_t i = 0; i < BARE_ACCESSES && i < guest->trace->count; i++)
+			guest_step(&vm, i);
+	stats->size = sizeof(*stats);
+	if (vm.emu && tdp_emu_stats(vm.emu, stats))
+		vm_error(&vm, "no statistics");
+	vm_stop(&vm);
+	if (vm.errors)
+		vm_error(failed, "without TLB: %.100s", vm.first_error);
+}
+
 int run_format(const struct plan *plan, const struct vm_format *format, struct guest *guest,
 	       struct result *result)
 {
@@ -175,7 +194,7 @@ int run_format(const struct plan *plan, const struct vm_format *format, struct g
 
 	memset(result, 0, sizeof(*result));
 	result->format = format;
-	if (!vm_start(&run.vm, format, guest) && !host_init(&run)) {
+	if (!vm_start(&run.vm, format, guest, (struct vm_options){0}) && !host_init(&run)) {
 		for (unsigned epoch = 0; epoch < plan->epochs && !run.vm.errors; epoch++) {
 			run.cells = plan->cells ?
 				plan->cells + (uint64_t)epoch * guest->trace->npages : NULL;
@@ -190,6 +209,10 @@ int run_format(const struct plan *plan, const struct vm_format *format, struct g
 	}
 	host_free(&run);
 	vm_stop(&run.vm);
+	if (!run.vm.errors) {
+		run_bare(format, guest, 0, &result->bare_huge, &run.vm);
+		run_bare(format, guest, TDP_SLOT_FORCE_4K, &result->bare_4k, &run.vm);
+	}
 	if (tdp_posix_chunk_bytes() != chunks || tdp_posix_object_bytes() != objects)
 		vm_error(&run.vm, "leaked: %lld bytes of tables, %lld of objects",
 			 (long long)(tdp_posix_chunk_bytes() - chunks),

@@ -21,6 +21,8 @@ struct result {
 	struct tdp_mm_info info;
 	struct tdp_stats stats;
 	struct tdp_emu_stats emu;
+	/* The beginning again with TLB and walk caches off: with huge pages, with 4K pages only. */
+	struct tdp_emu_stats bare_huge, bare_4k;
 	uint64_t outcomes[TDP_FAULT_OUTCOMES];
 	uint64_t accesses, device_reads, device_writes, rom_writes, resolves, moved;
 	uint64_t tables_peak, table_bytes_peak;

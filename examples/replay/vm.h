@@ -48,8 +48,14 @@ struct vm_region {
 	uint64_t *stored, *touched;
 };
 
+struct vm_options {
+	uint32_t emu_flags;  /* TDP_EMU_* */
+	uint32_t slot_flags; /* TDP_SLOT_* of all memslots */
+};
+
 struct vm {
 	const struct vm_format *format;
+	struct vm_options options;
 	struct guest *guest;
 	struct tdp_mm *mm;
 	struct tdp_emu *emu;
@@ -69,7 +75,8 @@ struct vm {
 enum vm_answer { VM_OK, VM_MMIO, VM_READONLY, VM_ERROR };
 
 /* Returns 0, or -1 with the reason in vm->first_error; then vm_stop() is still to be called. */
-int vm_start(struct vm *vm, const struct vm_format *format, struct guest *guest);
+int vm_start(struct vm *vm, const struct vm_format *format, struct guest *guest,
+	     struct vm_options options);
 /* Everything given back; what was not is an error of the vm. */
 void vm_stop(struct vm *vm);
 

@@ -26,9 +26,9 @@ const struct vm_format vm_formats[] = {
 };
 const unsigned vm_nformats = sizeof(vm_formats) / sizeof(vm_formats[0]);
 
-/* ---- host memory of REGION_PAGED --------------------------------------------------------------- */
+/* ---- host memory of REGION_PAGED --------------------------------------------------------- */
 
-/* Every second huge page of guest memory is backed by one of the host's, the others by 4K frames. */
+/* Every second huge page of guest memory is backed by one of the host's, others by 4K frames. */
 static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access,
 		   struct tdp_page *page)
 {
@@ -112,12 +112,13 @@ static int make_paging(struct vm *vm)
 	return 0;
 }
 
-/* ---- memslots ---------------------------------------------------------------------------------- */
+/* ---- memslots ---------------------------------------------------------------------------- */
 
 static int add_slot(struct vm *vm, enum region r)
 {
 	struct vm_region *region = &vm->region[r];
-	struct tdp_slot_desc desc = {.size = sizeof(desc), .gpa = region->gpa};
+	struct tdp_slot_desc desc = {.size = sizeof(desc), .flags = vm->options.slot_flags,
+				     .gpa = region->gpa};
 	int status;
 
 	if (r == REGION_PAGED) {
@@ -126,7 +127,7 @@ static int add_slot(struct vm *vm, enum region r)
 		desc.backing_start = desc.gpa.start;
 	} else {
 		desc.pa = (uintptr_t)region->host;
-		desc.flags = r == REGION_ROM ? TDP_SLOT_READONLY : 0;
+		desc.flags |= r == REGION_ROM ? TDP_SLOT_READONLY : 0;
 	}
 	status = tdp_slot_add(vm->mm, &desc, &region->slot);
 	if (status)
@@ -174,7 +175,7 @@ static int make_region(struct vm *vm, enum region r)
 	return 0;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static void violation(void *arg, const char *what, tdp_gpa_t gpa, tdp_pa_t pa)
 {
@@ -188,6 +189,7 @@ static int make_mm(struct vm *vm)
 	struct tdp_mm_config cfg = tdp_mm_config_default();
 	int status;
 
+	machine.flags = vm->options.emu_flags;
 	machine.without_caps = vm->format->without_caps;
 	machine.max_levels = vm->format->levels;
 	machine.violation = violation;
@@ -221,7 +223,8 @@ static int make_cpus(struct vm *vm, uint64_t stage1_root)
 	return 0;
 }
 
-int vm_start(struct vm *vm, const struct vm_format *format, struct guest *guest)
+int vm_start(struct vm *vm, const struct vm_format *format, struct guest *guest,
+	     struct vm_options options)
 {
 	uint64_t stage1_root;
 	int status;
@@ -229,6 +232,7 @@ int vm_start(struct vm *vm, const struct vm_format *format, struct guest *guest)
 	memset(vm, 0, sizeof(*vm));
 	vm->format = format;
 	vm->guest = guest;
+	vm->options = options;
 	guest_reset(guest);
 	status = make_mm(vm);
 	for (unsigned r = 0; !status && r < REGION_DEVICE; r++) {
