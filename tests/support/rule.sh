@@ -39,25 +39,34 @@ done_with_rule()
 	exit $failed
 }
 
-# code FILE: its text without comments and string literals, one line per line.
+# code FILE...: their lines as "FILE: TEXT", without comments and with "" for each string.
 code()
 {
 	awk '
+	FNR == 1 { inside = 0 }
 	{
-		line = $0; out = ""
+		line = $0
+		out = ""
 		while (line != "") {
 			if (inside) {
-				i = index(line, "*/")
-				if (!i) { line = ""; break }
-				line = substr(line, i + 2); inside = 0
+				end = index(line, "*/")
+				line = end ? substr(line, end + 2) : ""
+				inside = !end
 			} else if (match(line, /\/\*|\/\/|"([^"\\]|\\.)*"/)) {
-				tok = substr(line, RSTART, 2)
+				token = substr(line, RSTART, 2)
 				out = out substr(line, 1, RSTART - 1)
-				if (tok == "/*") { inside = 1; line = substr(line, RSTART + 2) }
-				else if (tok == "//") { line = "" }
-				else { out = out "\"\""; line = substr(line, RSTART + RLENGTH) }
-			} else { out = out line; line = "" }
+				line = substr(line, RSTART + RLENGTH)
+				if (token == "/*")
+					inside = 1
+				else if (token == "//")
+					line = ""
+				else
+					out = out "\"\""
+			} else {
+				out = out line
+				line = ""
+			}
 		}
-		print out
-	}' "$1"
+		print FILENAME ": " out
+	}' "$@"
 }

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The core as one object needs nothing from outside but four memory functions.
+set -eu
+[ -z "${TDP_SANITIZERS:-}" ] || { echo "a sanitizer calls its run time"; exit 77; }
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# foreign OUT OBJECT...: what the objects together leave undefined, beyond what is granted.
+foreign()
+{
+	out=$1
+	shift
+	"$CC" -nostdlib -r -o "$out" "$@"
+	"$NM" -u "$out" | awk '{ print $NF }' |
+		grep -vxE 'memcpy|memmove|memset|memcmp|_GLOBAL_OFFSET_TABLE_' || :
+}
+
+objects=$(find "$TDP_BINARY_DIR/lib/CMakeFiles/tdp_core_objects.dir" -name '*.o' -o -name '*.obj')
+[ -n "$objects" ] || { echo "no objects of the core"; exit 1; }
+# shellcheck disable=SC2086
+found=$(foreign "$scratch/core.o" $objects)
+[ -z "$found" ] || { echo "needed from outside: $found"; exit 1; }
+
+# The negative: one call of libc beside the same objects is seen.
+echo 'int puts(const char *); int tdpi_bad(void); int tdpi_bad(void) { return puts("x"); }' >"$scratch/a.c"
+"$CC" -ffreestanding -c "$scratch/a.c" -o "$scratch/a.o"
+# shellcheck disable=SC2086
+[ "$(foreign "$scratch/bad.o" $objects "$scratch/a.o")" = puts ] || { echo "puts is not seen"; exit 1; }
