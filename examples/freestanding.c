@@ -150,7 +150,7 @@ static const struct tdp_backend_ops backend = {
 
 /* ---- a few exits ------------------------------------------------------------------------- */
 
-/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code; bit 32: final. */
+/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): the error code; bit 32: final. */
 #define NPF_WRITE 0x2u
 #define NPF_USER 0x4u
 #define NPF_FETCH 0x10u

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# The first command: installs what is missing, builds, and replays a real program's memory accesses in a
-# virtual machine for every entry format; see --help.
+# The first command: installs what is missing, builds, and replays a real program's memory accesses
+# in a virtual machine for every entry format; see --help.
 set -eu
 
 usage() {
 	cat <<'EOF'
 usage: examples/quickstart.sh [OPTION...]
 
-Builds libtdp in build/quickstart and replays the trace of a real program in a virtual machine, once for
-each format of second-stage tables: demand paging with huge pages, a migration with dirty rounds, aging,
-moving cold pages, split, recovery of huge pages, zap and fast zap. Ends with a table, a picture and, when
-all formats gave the same and right answers, with exit status 0.
+Builds libtdp in build/quickstart and replays the trace of a real program in a virtual machine, once
+for each format of second-stage tables: demand paging, huge pages, a migration with dirty rounds,
+aging, moving cold pages, split, recovery of huge pages, zap and fast zap. Ends with a table, a
+picture and, when all formats gave the same and right answers, with exit status 0.
 
   -t, --trace FILE   another trace (examples/record.sh makes one); - is standard input
   -f, --format F     only this format (may be repeated); "--format help" lists them

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Records the memory accesses of a program as a trace for quickstart.sh. Nothing large is written: the
-# text of valgrind goes through a pipe into the packer and from there into xz.
+# Records the memory accesses of a program as a trace for quickstart.sh. Nothing large is written:
+# the text of valgrind goes through a pipe into the packer, and what that leaves into xz.
 set -eu
 
 usage() {

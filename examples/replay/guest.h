@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The guest of a replay: where each page of the trace lies in guest-physical memory, the guest's
- * own page tables, and a model of what its memory must contain. The same for all second-stage formats.
+ * own page tables, and a model of what its memory must contain. The same for all formats.
  */
 #ifndef REPLAY_GUEST_H
 #define REPLAY_GUEST_H

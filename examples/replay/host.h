@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The hypervisor's own work on a VM: logging, copying, aging, moving, splitting, zapping, checks. */
+/* The hypervisor's own work on a VM: logging, copying, aging, moving, splitting, zapping. */
 #ifndef REPLAY_HOST_H
 #define REPLAY_HOST_H
 

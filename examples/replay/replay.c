@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Replays the memory accesses of a real program in a virtual machine, once for each second-stage
- * format, under the emulated walker, and compares the answers. See examples/traces/README.md for traces.
+ * format, under the emulated walker, and compares the answers (traces: examples/traces/README.md).
  */
 #include "report.h"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Replays the recorded trace for every format (all of it without sanitizers, else its beginning), and has
-# damaged traces and wrong options refused.
+# Replays the recorded trace for every format (all of it without sanitizers, else its beginning) and
+# has damaged traces and wrong options refused.
 set -eu
 [ "${TDP_HAVE_POSIX:-0}" = 1 ] && [ "${TDP_HAVE_EMU:-0}" = 1 ] || exit 77
 command -v xz >/dev/null || { echo "no xz"; exit 77; }
