@@ -294,6 +294,8 @@ static void compare_leaf(struct model *m, uint32_t as_id, struct model_leaf_seen
 		model_complain(m, "gfn %#llx (lg2 %u) is still dirty", (ull)l->gfn, l->lg2);
 	if (grown) {
 		r->grown++;
+		/* A huge page may have W again where its parts had lost it, and count as used. */
+		flags |= LEAF_W | LEAF_YOUNG_MAY;
 		if (!huge_is_legal(s, l->gfn, pages))
 			model_complain(m, "gfn %#llx: lg2 %u is not legal here", (ull)l->gfn,
 				       l->lg2);
