@@ -104,6 +104,9 @@ struct tdpi_root_geom {
  *   bool fmt_accessed(uint64_t e, unsigned level);  bool fmt_dirty(...)   of a LEAF
  *   uint64_t fmt_a_bits(unsigned level)     to AND out to clear Accessed when the MMU sets it
  *   uint64_t fmt_d_bits(unsigned level)     to AND out to clear Dirty when the MMU sets it
+ *   uint64_t fmt_w_bits(unsigned level)     to AND out to write-protect: e & ~w_bits == fmt_wrprot(e) for
+ *                          any e, so also for what the MMU made of it meanwhile. (old ^ fmt_wrprot(old)
+ *                          lacks D, on arm64 even S2AP.W, when the MMU sets that just then.)
  *   uint64_t fmt_old(uint64_t e, unsigned level, unsigned ad)
  *                          aged: Accessed cleared; without TDPI_HW_A made access-tracked: W and D
  *                          dropped, the caller records dirty (AF_FAULT formats: AF cleared only)

@@ -40,6 +40,7 @@ TDPI_FMT_IS(fmt_accessed, bool (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_dirty, bool (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_a_bits, uint64_t (*)(unsigned));
 TDPI_FMT_IS(fmt_d_bits, uint64_t (*)(unsigned));
+TDPI_FMT_IS(fmt_w_bits, uint64_t (*)(unsigned));
 TDPI_FMT_IS(fmt_old, uint64_t (*)(uint64_t, unsigned, unsigned));
 TDPI_FMT_IS(fmt_young, uint64_t (*)(uint64_t, unsigned, unsigned));
 TDPI_FMT_IS(fmt_wrprot, uint64_t (*)(uint64_t, unsigned));

@@ -257,10 +257,15 @@ static inline uint64_t ept_young(uint64_t e, unsigned level, unsigned ad)
 	return (e & ~EPT_SAVED) | EPT_A | (e >> 54 & EPT_R) | (e >> 53 & EPT_X);
 }
 
-static inline uint64_t ept_wrprot(uint64_t e, unsigned level)
+static inline uint64_t ept_w_bits(unsigned level)
 {
 	(void)level;
-	return e & ~(EPT_W | EPT_D);
+	return EPT_W | EPT_D;
+}
+
+static inline uint64_t ept_wrprot(uint64_t e, unsigned level)
+{
+	return e & ~ept_w_bits(level);
 }
 
 /* W without R is a misconfiguration, so only a leaf that grants R can become writable. */
@@ -386,6 +391,7 @@ static inline void ept_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_dirty ept_dirty
 #define fmt_a_bits ept_a_bits
 #define fmt_d_bits ept_d_bits
+#define fmt_w_bits ept_w_bits
 #define fmt_old ept_old
 #define fmt_young ept_young
 #define fmt_wrprot ept_wrprot

@@ -212,10 +212,15 @@ static inline uint64_t npt_young(uint64_t e, unsigned level, unsigned ad)
 	return e | NPT_A;
 }
 
-static inline uint64_t npt_wrprot(uint64_t e, unsigned level)
+static inline uint64_t npt_w_bits(unsigned level)
 {
 	(void)level;
-	return e & ~(NPT_RW | NPT_D);
+	return NPT_RW | NPT_D;
+}
+
+static inline uint64_t npt_wrprot(uint64_t e, unsigned level)
+{
+	return e & ~npt_w_bits(level);
 }
 
 static inline uint64_t npt_mkwrite(uint64_t e, unsigned level, unsigned ad)
@@ -339,6 +344,7 @@ static inline void npt_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_dirty npt_dirty
 #define fmt_a_bits npt_a_bits
 #define fmt_d_bits npt_d_bits
+#define fmt_w_bits npt_w_bits
 #define fmt_old npt_old
 #define fmt_young npt_young
 #define fmt_wrprot npt_wrprot

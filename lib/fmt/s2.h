@@ -243,10 +243,15 @@ static inline uint64_t s2_young(uint64_t e, unsigned level, unsigned ad)
 	return e | S2_AF;
 }
 
-static inline uint64_t s2_wrprot(uint64_t e, unsigned level)
+static inline uint64_t s2_w_bits(unsigned level)
 {
 	(void)level;
-	return e & ~(S2_W | S2_DBM);
+	return S2_W | S2_DBM;
+}
+
+static inline uint64_t s2_wrprot(uint64_t e, unsigned level)
+{
+	return e & ~s2_w_bits(level);
 }
 
 static inline uint64_t s2_mkwrite(uint64_t e, unsigned level, unsigned ad)
@@ -397,6 +402,7 @@ static inline void s2_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_dirty s2_dirty
 #define fmt_a_bits s2_a_bits
 #define fmt_d_bits s2_d_bits
+#define fmt_w_bits s2_w_bits
 #define fmt_old s2_old
 #define fmt_young s2_young
 #define fmt_wrprot s2_wrprot

@@ -250,9 +250,14 @@ static inline uint64_t tst_young(uint64_t e, unsigned level, unsigned ad)
 	return tst_out(v | TST_A, level);
 }
 
+static inline uint64_t tst_w_bits(unsigned level)
+{
+	return tst_out(TST_W | TST_D, level);
+}
+
 static inline uint64_t tst_wrprot(uint64_t e, unsigned level)
 {
-	return e & ~tst_out(TST_W | TST_D, level);
+	return e & ~tst_w_bits(level);
 }
 
 static inline uint64_t tst_mkwrite(uint64_t e, unsigned level, unsigned ad)
@@ -373,6 +378,7 @@ static inline void tst_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_dirty tst_dirty
 #define fmt_a_bits tst_a_bits
 #define fmt_d_bits tst_d_bits
+#define fmt_w_bits tst_w_bits
 #define fmt_old tst_old
 #define fmt_young tst_young
 #define fmt_wrprot tst_wrprot

@@ -319,6 +319,11 @@ static void law_write(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr
 	ro.prot = (uint16_t)(ro.prot & ~TDP_W);
 	ro.dirty = false;
 	is_leaf("wrprot", fmt_wrprot(e, level), level, pa, ro, ad);
+	/* The same when the MMU sets A and D between the look and the AND. */
+	ro.accessed |= (ad & TDPI_HW_A) && !a.tracked;
+	is_leaf("W cleared", (e | fmt_volatile(e, level, ad)) & ~fmt_w_bits(level), level, pa, ro,
+		ad);
+	ro.accessed = a.accessed;
 	b = ro;
 	b.mmu_w = false;
 	is_leaf("mmu_w off", fmt_set_mmu_w(fmt_wrprot(e, level), level, false), level, pa, b, ad);
