@@ -136,6 +136,15 @@ void host_move_cold(struct run *run)
 	}
 }
 
+void host_move_some(struct run *run, unsigned epoch)
+{
+	struct vm *vm = &run->vm;
+
+	for (uint32_t i = epoch % MOVES_MAX; i < vm->guest->pages[REGION_PAGED]; i += MOVES_MAX)
+		if (vm_move_page(vm, i) < 0)
+			return;
+}
+
 void host_split(struct run *run)
 {
 	struct vm *vm = &run->vm;

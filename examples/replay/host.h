@@ -35,6 +35,8 @@ void host_migrate_end(struct run *run);
 
 /* Pages of REGION_PAGED that were not young get another frame. */
 void host_move_cold(struct run *run);
+/* Some of them, dirty or not: what they were stored to stays in the log. */
+void host_move_some(struct run *run, unsigned epoch);
 void host_split(struct run *run);
 void host_collapse(struct run *run);
 /* Zap 64 KiB out of the middle of each huge page of RAM. */

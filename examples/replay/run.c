@@ -120,11 +120,14 @@ static void end_epoch(struct run *run, unsigned epoch)
 	enum phase phase = phase_of(run->plan, epoch);
 
 	host_look(run, epoch);
+	host_age(run, epoch);
+	if (phase == PHASE_MIGRATE)
+		host_move_some(run, epoch);
+	if (phase == PHASE_RECLAIM)
+		host_move_cold(run);
+	/* Last, so that nothing else flushes between a harvest and the guest's next stores. */
 	if (phase == PHASE_MIGRATE)
 		host_migrate_round(run, epoch);
-	host_age(run, epoch);
-	if (phase == PHASE_MIGRATE || phase == PHASE_RECLAIM)
-		host_move_cold(run);
 	if (phase == PHASE_RECLAIM && epoch % 2)
 		host_collapse(run);
 	host_verify(run);
