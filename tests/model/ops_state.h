@@ -277,7 +277,7 @@ static void op_split(struct run *r)
 {
 	struct span p = any_span(r);
 	struct model_rules rules = { .any_size = true };
-	uint32_t lg2 = test_one_in(&r->rand, 2) ? 12 : 21;
+	uint32_t lg2 = test_vm_lg2(&r->vm, (uint32_t)test_below(&r->rand, 2));
 	uint64_t most = 0;
 
 	expect(r, "tdp_split", tdp_split(r->vm.mm, p.as_id, p.range, lg2), TDP_OK);
