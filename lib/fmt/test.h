@@ -14,9 +14,8 @@
 
 #define TST_TYPE TDPI_MASK(1, 0)
 #define TST_TABLE 1u
-#define TST_LEAF 2u
-#define TST_MMIO 1u /* types of absent words */
-#define TST_TRACKED 2u
+#define TST_LEAF 2u /* absent: an access-tracked leaf */
+#define TST_MMIO 1u /* absent only, as the next */
 #define TST_FROZEN 3u
 #define TST_NO_R TDPI_BIT(2)
 #define TST_W TDPI_BIT(3)

@@ -78,7 +78,11 @@ static void test_golden_others(void **state)
 	(void)state;
 	for (unsigned level = 0; level < 5; level++) {
 		assert_int_equal(tst_empty(level), empty[level]);
-		/* a page of zeroes is reserved all over */
+		/* a page of zeroes is reserved all over, and so is type 3 */
+		assert_int_equal(tst_perm(0, level, 3), 0);
+		assert_int_equal(tst_perm(tst_out(3, level), level, 3), 0);
+		assert_int_equal(tst_kind(tst_out(3, level), level), TDP_ENTRY_EMPTY);
+		assert_false(tst_valid(tst_out(3, level), level, 48));
 		assert_false(tst_valid(0, level, 48));
 		assert_true(mmu_present(0, level));
 	}
