@@ -102,13 +102,14 @@ struct tdpi_slot {
 	uint32_t flags;             /* TDP_SLOT_*; changed with seq bumped */
 	uint32_t log;               /* enum tdp_log_mode; changed with seq bumped */
 	uint32_t refs;              /* resolves under way; removal waits for 0 */
+	const struct tdp_backing_ops *backing; /* as given, to be told again */
 	struct tdp_backing_ops ops; /* resolve == NULL: linear */
 	void *backing_arg;
 	uint64_t backing_start;
 	uint64_t *dirty;            /* one bit per page, while logging */
+	uint64_t tracked_pages;     /* with a count above 0 */
 	uint16_t *tracked;          /* write-tracking count per page, from the first use on */
 	uint32_t *tracked_huge[TDP_LEVELS_MAX]; /* tracked pages in each aligned huge page */
-	struct tdp_rcu_head rcu;
 };
 
 /* All slots of one address space, sorted by base; replaced as a whole. */
@@ -181,6 +182,7 @@ struct tdp_mm {
 	uint32_t next_slot_id;
 	struct tdpi_slots *slots[TDP_AS_MAX];
 	uint64_t slot_generation;
+	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
 	uint32_t dbit_logs;      /* slots logged by Dirty bit: removals must hand their D over */
 
 	/* vcpu.c */

@@ -11,7 +11,7 @@ struct tdpi_slot *tdpi_slot_at(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn
 struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id);
 
 /* A reference keeps the slot and its backing ops beyond the read section (resolve). */
-bool tdpi_slot_hold(struct tdpi_slot *slot);
+void tdpi_slot_hold(struct tdpi_slot *slot);
 void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot);
 
 /* Set the dirty bits of count frames from gfn on, as far as the slot reaches and is logged. */

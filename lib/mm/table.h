@@ -80,7 +80,7 @@ static inline struct tdpi_table *tdpi_cache_take(struct tdpi_cache *cache)
 
 	if (t) {
 		cache->list = t->next;
-		cache->count--;
+		tdpi_store_relaxed(&cache->count, cache->count - 1);
 	}
 	return t;
 }
@@ -88,7 +88,7 @@ static inline void tdpi_cache_give(struct tdpi_cache *cache, struct tdpi_table *
 {
 	t->next = cache->list;
 	cache->list = t;
-	cache->count++;
+	tdpi_store_relaxed(&cache->count, cache->count + 1); /* verify looks from outside */
 }
 
 /* ---- retire.c ---- */

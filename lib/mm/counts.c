@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Adding up statistics. */
+#include "mm/counts.h"
+
+void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from)
+{
+	const uint64_t *src = (const uint64_t *)from;
+	uint64_t *dst = (uint64_t *)&mm->counts;
+
+	for (size_t i = 0; i < TDPI_COUNTS_WORDS; i++)
+		if (src[i])
+			tdpi_add_relaxed(&dst[i], src[i]);
+}
+
+static void add(struct tdpi_counts *sum, const struct tdpi_counts *from)
+{
+	const uint64_t *src = (const uint64_t *)from;
+	uint64_t *dst = (uint64_t *)sum;
+
+	for (size_t i = 0; i < TDPI_COUNTS_WORDS; i++)
+		dst[i] += tdpi_load_relaxed(&src[i]);
+}
+
+void tdpi_counts_sum(struct tdp_mm *mm, struct tdpi_counts *sum)
+{
+	memset(sum, 0, sizeof(*sum));
+	/* The lock keeps vCPUs (and their counts, merged when they go) from being seen twice or never. */
+	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	add(sum, &mm->counts);
+	for (const struct tdp_vcpu *v = mm->vcpus; v; v = v->next)
+		add(sum, &v->counts);
+	tdpi_unlock(&mm->env, &mm->vcpus_lock);
+}

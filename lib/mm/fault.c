@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Faults and populate: which slot, what backs it, how large a page; the engine installs it.
+ *
+ * Order of a fault: fill the cache, sequence, slot, fast path, backing (no section, no lock), then the engine
+ * checks the sequence again under the lock of the table it writes in.
+ */
+#include "mm/root.h"
+#include "mm/slot.h"
+#include "mm/struct.h"
+
+#define FAULT_FLAGS                                                                                \
+	(TDP_FAULT_PRESENT | TDP_FAULT_RSVD | TDP_FAULT_ACCESS_FLAG | TDP_FAULT_WALK |             \
+	 TDP_FAULT_GVA | TDP_FAULT_SIZE | TDP_FAULT_PREFETCH)
+
+/* One attempt to map around a frame: used by faults and by populate. */
+struct attempt {
+	struct tdpi_op *op;
+	struct tdp_root *root;
+	uint32_t as_id;
+	struct tdpi_map map;
+	struct tdp_page page;
+	struct tdpi_slot *slot; /* held while resolved */
+	uint32_t slot_id;
+};
+
+static uint32_t mmio_generation(const struct tdp_mm *mm)
+{
+	return (uint32_t)(tdpi_load_acquire(&mm->slot_generation) &
+			  (TDPI_BIT(mm->mmio_gen_bits) - 1));
+}
+
+static int mmio(struct attempt *a)
+{
+	const struct tdp_mm *mm = a->op->mm;
+	int ret;
+
+	if (mm->flags & TDP_MM_NO_MMIO_CACHE || a->map.prefetch)
+		return TDP_FAULT_MMIO;
+	ret = mm->engine->map_mmio(a->op, a->root, a->map.gfn, a->map.mmio_gen, a->map.seq);
+	/* The entry is only a cache: no memory for it changes nothing about the answer. */
+	return ret == TDP_ENOMEM ? TDP_FAULT_MMIO : ret;
+}
+
+/* What can be said before the backing is looked up; TDP_ENOENT: it has to be. Inside the section. */
+static int before_backing(struct attempt *a, struct tdpi_slot *slot)
+{
+	struct tdpi_map *m = &a->map;
+	int ret;
+
+	if (slot && m->access & TDP_W && tdpi_slot_readonly(slot))
+		return TDP_FAULT_READONLY;
+	if (slot && m->access & TDP_W && tdpi_slot_tracked(slot, m->gfn))
+		return TDP_FAULT_TRACKED;
+	if (m->prefetch && slot)
+		return TDP_ENOENT;
+	ret = a->op->mm->engine->fast(a->op, a->root, slot, m);
+	if (ret != TDP_ENOENT) {
+		tdpi_count(a->op->counts, fault_fast, ret == TDP_FAULT_FIXED);
+		return ret;
+	}
+	return slot ? TDP_ENOENT : mmio(a);
+}
+
+/* Linear: arithmetic. Else ask, outside the section (which is left and entered again). */
+static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
+{
+	const struct tdp_mm *mm = a->op->mm;
+	int ret;
+
+	if (!slot->ops.resolve) {
+		a->page.pa = (slot->pfn + (a->map.gfn - slot->base)) << TDP_PAGE_LG2;
+		a->page.lg2 = TDP_PAGE_LG2 + tdpi_level_shift(mm, level);
+		a->page.prot = slot->prot;
+		return TDP_OK;
+	}
+	tdpi_slot_hold(slot);
+	tdpi_rcu_unlock(mm);
+	tdpi_count(a->op->counts, resolves, 1);
+	ret = slot->ops.resolve(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2,
+				TDP_PAGE_LG2 + tdpi_level_shift(mm, level), a->map.access, &a->page);
+	tdpi_rcu_lock(mm);
+	if (ret) {
+		tdpi_slot_drop(mm, slot);
+		return ret == TDP_EAGAIN ? TDP_FAULT_RETRY : ret < 0 ? ret : TDP_EFAULT;
+	}
+	a->slot = slot;
+	return TDP_OK;
+}
+
+/* Is the answer something we can map, for this access? */
+static int check_page(const struct attempt *a, const struct tdpi_slot *slot)
+{
+	const struct tdp_mm *mm = a->op->mm;
+	uint32_t can = a->page.prot & TDP_RWX;
+
+	if (a->page.pa & (TDP_PAGE_SIZE - 1) || a->page.lg2 < TDP_PAGE_LG2 ||
+	    a->page.pa >> (mm->caps.pa_bits - 1) > 1)
+		return TDP_EFAULT;
+	if (!mm->engine->prot_ok(a->page.prot, mm->caps.flags & TDP_CAP_EXEC_ONLY))
+		return TDP_EFAULT;
+	if (tdpi_slot_readonly(slot))
+		can &= ~TDP_W;
+	return a->map.access & ~can ? TDP_EACCES : TDP_OK;
+}
+
+/* The largest leaf that slot, backing and congruence allow. */
+static unsigned pick_level(const struct attempt *a, unsigned max)
+{
+	const struct tdp_mm *mm = a->op->mm;
+	uint64_t pfn = a->page.pa >> TDP_PAGE_LG2;
+
+	for (unsigned level = max; level > 0; level--) {
+		uint64_t pages = tdpi_level_pages(mm, level);
+
+		if (mm->leaf_levels >> level & 1 &&
+		    a->page.lg2 >= TDP_PAGE_LG2 + tdpi_level_shift(mm, level) &&
+		    !((pfn ^ a->map.gfn) & (pages - 1)))
+			return level;
+	}
+	return 0;
+}
+
+/* Give the page back, exactly once for each lookup; outside the section. */
+static void release(struct attempt *a, int outcome)
+{
+	struct tdpi_slot *slot = a->slot;
+	bool mapped = outcome == TDP_FAULT_FIXED;
+
+	if (!slot)
+		return;
+	if (slot->ops.release)
+		slot->ops.release(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2, &a->page,
+				  (mapped ? TDP_RELEASE_MAPPED : 0) |
+					  (mapped && a->map.writable ? TDP_RELEASE_WRITABLE : 0));
+	a->slot = NULL;
+	tdpi_slot_drop(a->op->mm, slot);
+}
+
+/* end: populate fills up to there; a fault passes gfn + 1. */
+static int attempt(struct attempt *a, tdpi_gfn_t end)
+{
+	struct tdp_mm *mm = a->op->mm;
+	struct tdpi_map *m = &a->map;
+	struct tdpi_slot *slot;
+	unsigned level;
+	int ret;
+
+	a->slot = NULL;
+	a->slot_id = ~(uint32_t)0;
+	tdpi_rcu_lock(mm);
+	if (tdpi_load_acquire(&a->root->invalid)) {
+		tdpi_rcu_unlock(mm);
+		return TDP_FAULT_RETRY;
+	}
+	m->seq = tdpi_invalidation_seq(mm); /* A4: before slot and backing */
+	m->mmio_gen = mmio_generation(mm);
+	slot = tdpi_slot_at(mm, a->as_id, m->gfn);
+	a->slot_id = slot ? slot->id : ~(uint32_t)0;
+	ret = before_backing(a, slot);
+	if (ret == TDP_ENOENT) {
+		level = tdpi_slot_level(mm, slot, m->gfn, mm->levels - 1);
+		ret = backing(a, slot, level);
+		if (!ret)
+			ret = check_page(a, slot);
+		if (!ret) {
+			uint64_t block;
+
+			m->slot = slot;
+			m->pfn = a->page.pa >> TDP_PAGE_LG2;
+			m->prot = a->page.prot;
+			m->level = pick_level(a, level);
+			/* Contiguous as far as the answer goes; linear slots to their end. */
+			block = TDPI_BIT(tdpi_min64(a->page.lg2, 63) - TDP_PAGE_LG2);
+			m->end = slot->ops.resolve ? (m->gfn & ~(block - 1)) + block :
+						     slot->base + slot->pages;
+			m->end = tdpi_min64(m->end, slot->base + slot->pages);
+			m->end = tdpi_min64(m->end, end);
+			ret = mm->engine->map(a->op, a->root, m);
+		}
+	}
+	tdpi_rcu_unlock(mm);
+	/* Rights that were lowered in passing are flushed before anybody relies on it. */
+	tdpi_gather_finish(&a->op->gather);
+	release(a, ret);
+	return ret;
+}
+
+/* ---- faults ---- */
+
+static int fault_check(const struct tdp_vcpu *v, const struct tdp_fault *f)
+{
+	int ret;
+
+	if (!v || !f)
+		return TDP_EINVAL;
+	ret = tdpi_mm_check(v->mm);
+	if (ret)
+		return ret;
+	if (f->flags & ~FAULT_FLAGS || f->access == 0 || f->access & ~TDP_RWX || f->reserved)
+		return TDP_EINVAL;
+	if (f->gpa >> v->mm->gpa_bits || f->flags & TDP_FAULT_SIZE)
+		return TDP_ERANGE;
+	return v->root ? TDP_OK : TDP_ENOENT;
+}
+
+static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
+			struct tdp_fault_result *r)
+{
+	uint32_t size = r->size;
+
+	memset(r, 0, sizeof(*r));
+	r->size = size;
+	r->gpa = gpa & ~(TDP_PAGE_SIZE - 1);
+	r->lg2 = TDP_PAGE_LG2;
+	r->slot = a->slot_id;
+	if (outcome != TDP_FAULT_FIXED && outcome != TDP_FAULT_SPURIOUS)
+		return;
+	r->gpa = a->map.leaf.gpa;
+	r->lg2 = a->map.leaf.lg2;
+	r->pa = a->map.leaf.pa;
+	r->prot = a->map.leaf.prot;
+}
+
+int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_fault_result *result)
+{
+	struct tdp_fault f;
+	struct attempt a = {0};
+	struct tdpi_op op = {0};
+	int ret;
+
+	if (!fault)
+		return TDP_EINVAL;
+	ret = tdpi_struct_copy(&f, sizeof(f), fault, fault->size ? fault->size : sizeof(f));
+	if (!ret && result && result->size != sizeof(*result))
+		ret = TDP_EINVAL;
+	if (!ret)
+		ret = fault_check(v, &f);
+	if (!ret)
+		ret = tdpi_cache_topup(v->mm, &v->cache, v->mm->engine->fault_tables);
+	if (ret)
+		return ret;
+	op.mm = v->mm;
+	op.cache = &v->cache;
+	op.counts = &v->counts;
+	op.vcpu_cookie = v->cookie;
+	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts);
+	a.op = &op;
+	a.root = v->root;
+	a.as_id = tdp_role_as(v->root->role);
+	a.map.gfn = f.gpa >> TDP_PAGE_LG2;
+	a.map.access = f.access;
+	a.map.prefetch = f.flags & TDP_FAULT_PREFETCH;
+	ret = attempt(&a, a.map.gfn + 1);
+	if (ret >= 0) {
+		tdpi_count(&v->counts, faults[ret], 1);
+		if (result)
+			fill_result(&a, ret, f.gpa, result);
+	} else {
+		tdpi_count(&v->counts, fault_errors, 1);
+	}
+	return ret;
+}
+
+/* ---- populate ---- */
+
+/* Tables for all of span, so that running out of memory is known before anything is mapped. */
+static int reserve(struct attempt *a, struct tdpi_span span)
+{
+	struct tdp_mm *mm = a->op->mm;
+	uint64_t n = 0;
+
+	tdpi_rcu_lock(mm);
+	for (tdpi_gfn_t gfn = span.start; gfn < span.end;) {
+		struct tdpi_slot *slot = tdpi_slot_at(mm, a->as_id, gfn);
+		struct tdpi_span part = {gfn, span.end};
+
+		if (!slot)
+			break; /* reported when the walk comes there */
+		part.end = tdpi_min64(part.end, slot->base + slot->pages);
+		n += mm->engine->missing(mm, a->root, slot, part);
+		gfn = part.end;
+	}
+	tdpi_rcu_unlock(mm);
+	return tdpi_cache_topup(mm, a->op->cache, n);
+}
+
+static int stop_at_leaf(void *arg, const struct tdp_visit *visit)
+{
+	(void)arg;
+	(void)visit;
+	return TDP_EEXIST;
+}
+
+static int populate(struct attempt *a, struct tdpi_span span, uint32_t flags, tdpi_gfn_t *done)
+{
+	struct tdp_mm *mm = a->op->mm;
+	int ret = TDP_OK;
+
+	if (flags & TDP_POPULATE_STRICT) {
+		tdpi_rcu_lock(mm);
+		ret = mm->engine->walk(mm, a->root, span, TDP_WALK_LEAF, stop_at_leaf, NULL);
+		tdpi_rcu_unlock(mm);
+	}
+	if (!ret)
+		ret = reserve(a, span);
+	while (!ret && *done < span.end) {
+		a->map.gfn = *done;
+		a->map.next = *done;
+		a->map.prefetch = true;
+		a->map.young = flags & TDP_POPULATE_YOUNG;
+		a->map.hold_write = flags & TDP_POPULATE_READ;
+		a->map.access = TDP_R;
+		ret = attempt(a, span.end);
+		if (ret == TDP_FAULT_MMIO)
+			return TDP_ENOENT;
+		if (ret == TDP_ENOMEM) /* tables went away meanwhile: as many again */
+			ret = tdpi_cache_topup(mm, a->op->cache, mm->engine->fault_tables);
+		if (ret > 0 && ret != TDP_FAULT_RETRY && ret != TDP_FAULT_SPURIOUS)
+			return TDP_EFAULT;
+		if (ret >= 0) {
+			if (tdpi_load_acquire(&a->root->invalid))
+				return TDP_EAGAIN;
+			*done = tdpi_min64(tdpi_max64(*done, a->map.next), span.end);
+			ret = TDP_OK;
+		}
+		if (mm->env.should_yield && mm->env.should_yield(mm->env.priv))
+			mm->env.yield(mm->env.priv);
+	}
+	return ret;
+}
+
+int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,
+		 uint64_t *done)
+{
+	struct tdpi_bulk b;
+	struct attempt a = {0};
+	struct tdpi_span span;
+	tdpi_gfn_t upto;
+	int ret = tdpi_span_check(mm, as_id, range, &span);
+
+	if (ret)
+		return ret;
+	if (as_id >= TDP_AS_MAX ||
+	    flags & ~(TDP_POPULATE_STRICT | TDP_POPULATE_READ | TDP_POPULATE_YOUNG))
+		return TDP_EINVAL;
+	tdpi_bulk_begin(&b, mm);
+	ret = tdpi_root_get(mm, tdp_role_root(mm, as_id), &b.counts, &a.root);
+	if (!ret) {
+		upto = span.start;
+		a.op = &b.op;
+		a.as_id = as_id;
+		ret = populate(&a, span, flags, &upto);
+		tdpi_root_drop(mm, a.root);
+		if (done)
+			*done = (upto - span.start) << TDP_PAGE_LG2;
+	}
+	tdpi_bulk_end(&b);
+	return ret;
+}

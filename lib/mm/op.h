@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Begin and end of operations that belong to no vCPU: own cache, own counts, a ticket. */
+#ifndef TDPI_MM_OP_H
+#define TDPI_MM_OP_H
+
+#include "engine/engine.h"
+
+struct tdpi_bulk {
+	struct tdpi_op op;
+	struct tdpi_cache cache;
+	struct tdpi_counts counts;
+};
+
+static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
+{
+	memset(b, 0, sizeof(*b));
+	b->op.mm = mm;
+	b->op.cache = &b->cache;
+	b->op.counts = &b->counts;
+	tdpi_gather_begin(&b->op.gather, mm, &b->counts);
+}
+
+/* Outside read sections. What was removed is flushed and on its way to be freed when this returns. */
+static inline void tdpi_bulk_end(struct tdpi_bulk *b)
+{
+	tdpi_gather_end(&b->op.gather);
+	tdpi_cache_drain(b->op.mm, &b->cache);
+	tdpi_counts_merge(b->op.mm, &b->counts);
+}
+
+#endif

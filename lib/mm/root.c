@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Roots. The list is read under RCU; a root leaves it only when its last reference goes, so whoever holds
+ * one may step on from it. The mm itself holds one reference from birth until the root is invalid and
+ * torn down: that keeps it reachable for zaps as long as anything can be mapped in it.
+ */
+#include "mm/root.h"
+
+#include "fmt/contract.h"
+
+static struct tdpi_table *root_page(const struct tdp_root *root, unsigned i)
+{
+	return (struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE);
+}
+
+bool tdpi_root_hold(struct tdp_root *root)
+{
+	uint32_t refs = tdpi_load_relaxed(&root->refs);
+
+	do {
+		if (refs == 0)
+			return false;
+	} while (!tdpi_cas_acquire(&root->refs, &refs, refs + 1));
+	return true;
+}
+
+static void root_free(struct tdp_rcu_head *head)
+{
+	struct tdp_root *root = tdpi_container_of(head, struct tdp_root, rcu);
+	struct tdp_mm *mm = root->mm;
+
+	for (unsigned i = 0; i < mm->root_pages; i++)
+		tdpi_pool_give(mm, root_page(root, i));
+	mm->env.obj_free(mm->env.priv, root, sizeof(*root));
+}
+
+static void root_unlink(struct tdp_mm *mm, struct tdp_root *root)
+{
+	struct tdp_root **link = &mm->roots;
+
+	tdpi_lock(&mm->env, &mm->roots_lock);
+	while (*link != root)
+		link = &(*link)->next;
+	tdpi_store_release(link, root->next);
+	tdpi_store_relaxed(&mm->root_count, mm->root_count - 1);
+	tdpi_unlock(&mm->env, &mm->roots_lock);
+}
+
+bool tdpi_root_drop(struct tdp_mm *mm, struct tdp_root *root)
+{
+	uint32_t refs = tdpi_load_relaxed(&root->refs);
+
+	do {
+		if (refs == 0 || (refs == 1 && !tdpi_load_acquire(&root->torn))) {
+			tdpi_bug(mm, "the last reference of a root that still maps was dropped");
+			return false;
+		}
+	} while (!tdpi_cas_acq_rel(&root->refs, &refs, refs - 1));
+	if (refs > 1)
+		return false;
+	root_unlink(mm, root);
+	mm->rcu.defer(&root->rcu, root_free); /* A3: after every reader of the list */
+	return true;
+}
+
+struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
+				unsigned which)
+{
+	struct tdp_root *root;
+
+	tdpi_rcu_lock(mm);
+	root = prev ? tdpi_load_acquire(&prev->next) : tdpi_load_acquire(&mm->roots);
+	for (; root; root = tdpi_load_acquire(&root->next)) {
+		bool invalid = tdpi_load_acquire(&root->invalid);
+
+		if ((as_id == TDP_AS_ALL || tdp_role_as(root->role) == as_id) &&
+		    which & (invalid ? TDPI_ROOTS_INVALID : TDPI_ROOTS_VALID) &&
+		    tdpi_root_hold(root))
+			break;
+	}
+	tdpi_rcu_unlock(mm);
+	if (prev)
+		tdpi_root_drop(mm, prev);
+	return root;
+}
+
+static struct tdp_root *root_find(struct tdp_mm *mm, tdp_role_t role)
+{
+	struct tdp_root *root;
+
+	for (root = tdpi_load_acquire(&mm->roots); root; root = tdpi_load_acquire(&root->next))
+		if (root->role == role && !tdpi_load_acquire(&root->invalid) && tdpi_root_hold(root))
+			break;
+	return root;
+}
+
+/* Complete, but on no list yet; one reference for the mm, one for the caller. */
+static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
+{
+	struct tdp_root *root = mm->env.obj_alloc(mm->env.priv, sizeof(*root));
+	unsigned top = mm->levels - 1;
+	int ret;
+
+	if (!root)
+		return TDP_ENOMEM;
+	ret = tdpi_pool_take(mm, mm->root_pages, &root->table);
+	if (ret) {
+		mm->env.obj_free(mm->env.priv, root, sizeof(*root));
+		return ret;
+	}
+	root->mm = mm;
+	root->role = role;
+	root->refs = 2;
+	for (unsigned i = 0; i < mm->root_pages; i++) {
+		struct tdpi_table *t = root_page(root, i);
+
+		mm->engine->fill(mm, t, top);
+		t->level = (uint8_t)top;
+		t->role = role;
+		t->gfn = (uint64_t)i << tdpi_level_shift(mm, top + 1);
+		t->root = root;
+		tdpi_store_release(&t->state, (uint8_t)TDPI_TABLE_LINKED);
+	}
+	*out = root;
+	return TDP_OK;
+}
+
+static void root_unmake(struct tdp_mm *mm, struct tdp_root *root)
+{
+	root_free(&root->rcu);
+	(void)mm;
+}
+
+int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts,
+		  struct tdp_root **root)
+{
+	struct tdp_root *fresh, *found;
+	int ret;
+
+	tdpi_rcu_lock(mm);
+	found = root_find(mm, role);
+	tdpi_rcu_unlock(mm);
+	if (found) {
+		tdpi_count(counts, root_hits, 1);
+		*root = found;
+		return TDP_OK;
+	}
+	if (tdpi_load_relaxed(&mm->root_count) >= mm->max_roots)
+		return TDP_ENOSPC;
+	ret = root_make(mm, role, &fresh);
+	if (ret)
+		return ret;
+	/* Others may have made one meanwhile: looked up again under the lock that insertions take. */
+	tdpi_lock(&mm->env, &mm->roots_lock);
+	found = root_find(mm, role);
+	if (!found && mm->root_count >= mm->max_roots)
+		ret = TDP_ENOSPC;
+	if (!found && !ret) {
+		fresh->generation = ++mm->root_generation;
+		fresh->next = mm->roots;
+		tdpi_store_release(&mm->roots, fresh); /* A3: publish */
+		tdpi_store_relaxed(&mm->root_count, mm->root_count + 1);
+	}
+	tdpi_unlock(&mm->env, &mm->roots_lock);
+	if (found || ret)
+		root_unmake(mm, fresh);
+	if (ret)
+		return ret;
+	if (found) {
+		tdpi_count(counts, root_hits, 1);
+	} else {
+		tdpi_count(counts, root_creates, 1);
+		tdpi_count(counts, tables[mm->levels - 1], mm->root_pages);
+	}
+	*root = found ? found : fresh;
+	return TDP_OK;
+}
+
+void tdpi_root_fill_view(const struct tdp_mm *mm, const struct tdp_root *root,
+			 struct tdp_root_view *view)
+{
+	struct tdpi_root_geom geom = {
+		.pa = tdpi_table_pa(mm, root->table),
+		.gpa_bits = mm->gpa_bits,
+		.levels = mm->levels,
+		.pages = mm->root_pages,
+		.ad = mm->ad,
+		.vmid = mm->vmid,
+		.pa_bits = mm->caps.pa_bits,
+	};
+
+	memset(view, 0, sizeof(*view));
+	view->size = sizeof(*view);
+	view->pa = geom.pa;
+	view->generation = root->generation;
+	view->format = mm->format;
+	view->as_id = (uint16_t)tdp_role_as(root->role);
+	view->levels = (uint8_t)mm->levels;
+	view->pages = (uint8_t)mm->root_pages;
+	mm->engine->root_hw(&geom, view->hw);
+}
+
+uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm)
+{
+	uint32_t n = 0;
+
+	tdpi_lock(&mm->env, &mm->roots_lock);
+	for (struct tdp_root *root = mm->roots; root; root = root->next) {
+		if (!root->invalid) {
+			tdpi_store_release(&root->invalid, 1u);
+			n++;
+		}
+	}
+	tdpi_unlock(&mm->env, &mm->roots_lock);
+	return n;
+}
+
+void tdpi_roots_invalidate(struct tdp_mm *mm)
+{
+	struct tdpi_counts counts = {0};
+
+	if (!tdpi_roots_mark_invalid(mm))
+		return;
+	/*
+	 * On return no MMU walks from an old root and nothing cached from one is left, so the old trees need
+	 * no flush when they are torn down. A vCPU that loaded a new root before the reload was thrown out
+	 * of it as well; the generation tells it to load again.
+	 */
+	mm->backend.reload(mm->backend_ctx);
+	tdpi_add_acq_rel(&mm->reload_generation, 1);
+	tdpi_count(&counts, flush_all, 1);
+	tdpi_count(&counts, flush_cause[TDP_FLUSH_ROOT], 1);
+	tdpi_counts_merge(mm, &counts);
+}
+
+/* One root, one step. True: it is not finished. */
+static bool reclaim_step(struct tdp_mm *mm, struct tdp_root *root, uint64_t max_tables,
+			 uint64_t *freed)
+{
+	struct tdpi_bulk b;
+	bool more;
+
+	tdpi_bulk_begin(&b, mm);
+	b.op.gather.quiet = true;
+	tdpi_rcu_lock(mm);
+	more = mm->engine->teardown(&b.op, root, max_tables);
+	tdpi_rcu_unlock(mm);
+	*freed += b.op.gather.freed;
+	if (!more) {
+		uint32_t expected = 0;
+
+		/* Two threads may tear down one root; the mm's reference goes once. */
+		if (tdpi_cas_acq_rel(&root->torn, &expected, 1u)) {
+			tdpi_count(&b.counts, tables[mm->levels - 1], -(uint64_t)mm->root_pages);
+			tdpi_bulk_end(&b);
+			tdpi_root_drop(mm, root);
+			return false;
+		}
+	}
+	tdpi_bulk_end(&b);
+	return more;
+}
+
+/* Tables between two looks at whether somebody else should run. */
+#define RECLAIM_STEP 1024u
+
+bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables)
+{
+	uint64_t freed = 0;
+
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_INVALID) {
+		if (tdpi_load_acquire(&root->torn))
+			continue;
+		for (;;) {
+			uint64_t step = RECLAIM_STEP;
+
+			if (max_tables && max_tables - freed < step)
+				step = max_tables - freed;
+			if (!reclaim_step(mm, root, step, &freed))
+				break;
+			if (max_tables && freed >= max_tables) {
+				tdpi_root_drop(mm, root);
+				return true;
+			}
+			if (mm->env.should_yield && mm->env.should_yield(mm->env.priv))
+				mm->env.yield(mm->env.priv);
+		}
+	}
+	return false;
+}
+
+/* ---- public ---- */
+
+int tdp_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **root)
+{
+	struct tdpi_counts counts = {0};
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	if (!root || role == 0 || role != tdp_role_root(mm, tdp_role_as(role)))
+		return TDP_EINVAL;
+	ret = tdpi_root_get(mm, role, &counts, root);
+	if (!ret)
+		tdpi_add_relaxed(&(*root)->users, 1);
+	tdpi_counts_merge(mm, &counts);
+	return ret;
+}
+
+int tdp_root_try_get(struct tdp_root *root)
+{
+	if (!root)
+		return TDP_EINVAL;
+	if (tdpi_load_acquire(&root->invalid) || !tdpi_root_hold(root))
+		return TDP_ENOENT;
+	tdpi_add_relaxed(&root->users, 1);
+	return TDP_OK;
+}
+
+int tdp_root_put(struct tdp_mm *mm, struct tdp_root *root)
+{
+	uint32_t users;
+
+	if (!mm || !root)
+		return TDP_EINVAL;
+	if (tdpi_load_relaxed(&mm->bugged))
+		return TDP_EIO;
+	users = tdpi_load_relaxed(&root->users);
+	do {
+		if (users == 0) {
+			tdpi_bug(mm, "a root was put more often than it was got");
+			return TDP_EIO;
+		}
+	} while (!tdpi_cas_relaxed(&root->users, &users, users - 1));
+	return tdpi_root_drop(mm, root);
+}
+
+int tdp_root_view(struct tdp_mm *mm, struct tdp_root *root, struct tdp_root_view *view)
+{
+	if (!mm || !root || !view || view->size != sizeof(*view))
+		return TDP_EINVAL;
+	tdpi_root_fill_view(mm, root, view);
+	return TDP_OK;
+}
+
+bool tdp_root_is_invalid(const struct tdp_root *root)
+{
+	return root && tdpi_load_acquire(&root->invalid);
+}
+
+int tdp_roots_invalidate(struct tdp_mm *mm)
+{
+	int ret = tdpi_mm_check(mm);
+
+	if (!ret)
+		tdpi_roots_invalidate(mm);
+	return ret;
+}
+
+int tdp_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables)
+{
+	int ret = tdpi_mm_check(mm);
+
+	return ret ? ret : tdpi_roots_reclaim(mm, max_tables);
+}

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Memslots: sorted arrays read under RCU and replaced as a whole, one per address space. All changes hold
+ * slots_lock; each bumps the invalidation sequence, so that no fault under way uses what it looked up.
+ */
+#include "mm/slot.h"
+
+#include "mm/range.h"
+#include "mm/root.h"
+#include "mm/struct.h"
+
+/* ---- readers ---- */
+
+struct tdpi_slot *tdpi_slot_at(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn)
+{
+	const struct tdpi_slots *slots = tdpi_load_acquire(&mm->slots[as_id]);
+	uint64_t lo = 0, hi = slots ? slots->count : 0;
+
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		struct tdpi_slot *slot = slots->slot[mid];
+
+		if (gfn < slot->base)
+			hi = mid;
+		else if (gfn - slot->base >= slot->pages)
+			lo = mid + 1;
+		else
+			return slot;
+	}
+	return NULL;
+}
+
+struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id)
+{
+	for (unsigned as = 0; as < TDP_AS_MAX; as++) {
+		const struct tdpi_slots *slots = tdpi_load_acquire(&mm->slots[as]);
+
+		for (uint64_t i = 0; slots && i < slots->count; i++)
+			if (slots->slot[i]->id == id)
+				return slots->slot[i];
+	}
+	return NULL;
+}
+
+void tdpi_slot_hold(struct tdpi_slot *slot)
+{
+	tdpi_add_relaxed(&slot->refs, 1);
+}
+
+void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	/* The last one lets a removal go on, which frees the slot: nothing of it is touched after. */
+	const struct tdp_env *env = &mm->env;
+	const uint32_t *word = &slot->refs;
+
+	if (tdpi_sub_acq_rel(&slot->refs, 1) == 1 && env->wake)
+		env->wake(env->priv, word);
+}
+
+static void mark_word(uint64_t *word, uint64_t bits)
+{
+	if ((tdpi_load_relaxed(word) & bits) != bits)
+		tdpi_or_relaxed(word, bits);
+}
+
+void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count)
+{
+	uint64_t *dirty = tdpi_load_acquire(&slot->dirty);
+	tdpi_gfn_t end = tdpi_min64(gfn + count, slot->base + slot->pages);
+
+	if (!dirty || tdpi_slot_log(slot) == TDP_LOG_OFF)
+		return;
+	for (gfn = tdpi_max64(gfn, slot->base); gfn < end;) {
+		uint64_t i = gfn - slot->base, n = tdpi_min64(64 - i % 64, end - gfn);
+		uint64_t bits = n == 64 ? ~(uint64_t)0 : (TDPI_BIT(n) - 1) << i % 64;
+
+		mark_word(&dirty[i / 64], bits);
+		gfn += n;
+	}
+}
+
+void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count)
+{
+	/* A leaf lies in one slot, so its first frame finds it. */
+	struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
+	struct tdpi_slot *leaving = tdpi_load_acquire(&mm->leaving);
+
+	if (slot)
+		tdpi_slot_mark(slot, gfn, count);
+	else if (leaving && leaving->as_id == as_id)
+		tdpi_slot_mark(leaving, gfn, count); /* it moves: its log goes along */
+}
+
+static uint64_t huge_index(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
+			   unsigned level)
+{
+	return (gfn >> tdpi_level_shift(mm, level)) - (slot->base >> tdpi_level_shift(mm, level));
+}
+
+unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
+			 unsigned max)
+{
+	if (tdpi_load_relaxed(&slot->flags) & TDP_SLOT_FORCE_4K || tdpi_slot_log(slot))
+		return 0;
+	for (unsigned level = max; level > 0; level--) {
+		uint64_t pages = tdpi_level_pages(mm, level);
+		tdpi_gfn_t base = gfn & ~(pages - 1);
+		const uint32_t *tracked = tdpi_load_acquire(&slot->tracked_huge[level]);
+
+		if (!(mm->leaf_levels >> level & 1))
+			continue;
+		if (base < slot->base || base + pages > slot->base + slot->pages)
+			continue;
+		if (!slot->ops.resolve && (slot->pfn + (base - slot->base)) & (pages - 1))
+			continue;
+		if (tracked && tdpi_load_relaxed(&tracked[huge_index(mm, slot, gfn, level)]))
+			continue;
+		return level;
+	}
+	return 0;
+}
+
+/* ---- replacing an array ---- */
+
+static uint64_t slots_bytes(uint64_t count)
+{
+	return sizeof(struct tdpi_slots) + count * sizeof(struct tdpi_slot *);
+}
+
+static struct tdpi_slots *slots_alloc(struct tdp_mm *mm, uint64_t count)
+{
+	struct tdpi_slots *slots = mm->env.obj_alloc(mm->env.priv, slots_bytes(count));
+
+	if (slots) {
+		slots->mm = mm;
+		slots->count = count;
+	}
+	return slots;
+}
+
+static void slots_free(struct tdp_rcu_head *head)
+{
+	struct tdpi_slots *slots = tdpi_container_of(head, struct tdpi_slots, rcu);
+
+	slots->mm->env.obj_free(slots->mm->env.priv, slots, slots_bytes(slots->count));
+}
+
+/* The old array without `out` (may be NULL) and with `in` (may be NULL) at its place. */
+static void slots_rebuild(struct tdpi_slots *to, const struct tdpi_slots *from,
+			  const struct tdpi_slot *out, struct tdpi_slot *in)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; from && i < from->count; i++) {
+		if (in && from->slot[i]->base > in->base) {
+			to->slot[n++] = in;
+			in = NULL;
+		}
+		if (from->slot[i] != out)
+			to->slot[n++] = from->slot[i];
+	}
+	if (in)
+		to->slot[n++] = in;
+	TDPI_ASSERT(n == to->count);
+}
+
+/* A new generation voids all MMIO entries; when its stored width wraps, old ones would come alive again. */
+static void new_generation(struct tdp_mm *mm)
+{
+	uint64_t gen = tdpi_load_relaxed(&mm->slot_generation) + 1;
+
+	tdpi_store_release(&mm->slot_generation, gen);
+	if (!(gen & (TDPI_BIT(mm->mmio_gen_bits) - 1)))
+		tdpi_roots_invalidate(mm);
+}
+
+/* slots_lock held. From here no new lookup finds the old state, and no old lookup is used. */
+static void slots_publish(struct tdp_mm *mm, uint32_t as_id, struct tdpi_slots *fresh)
+{
+	struct tdpi_slots *old = mm->slots[as_id];
+
+	tdpi_store_release(&mm->slots[as_id], fresh);
+	tdpi_invalidate_lookups(mm);
+	new_generation(mm);
+	if (old)
+		mm->rcu.defer(&old->rcu, slots_free);
+}
+
+static bool overlaps(const struct tdpi_slots *slots, const struct tdpi_slot *but, tdpi_gfn_t base,
+		     uint64_t pages)
+{
+	for (uint64_t i = 0; slots && i < slots->count; i++) {
+		const struct tdpi_slot *s = slots->slot[i];
+
+		if (s != but && base < s->base + s->pages && s->base < base + pages)
+			return true;
+	}
+	return false;
+}
+
+/* ---- life ---- */
+
+static uint64_t dirty_bytes(const struct tdpi_slot *slot)
+{
+	return (slot->pages + 63) / 64 * 8;
+}
+
+static uint64_t huge_count(const struct tdp_mm *mm, const struct tdpi_slot *slot, unsigned level)
+{
+	return huge_index(mm, slot, slot->base + slot->pages - 1, level) + 1;
+}
+
+static void tracked_free(struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	if (slot->tracked)
+		mm->env.obj_free(mm->env.priv, slot->tracked, slot->pages * sizeof(uint16_t));
+	slot->tracked = NULL;
+	for (unsigned l = 1; l < TDP_LEVELS_MAX; l++) {
+		if (slot->tracked_huge[l])
+			mm->env.obj_free(mm->env.priv, slot->tracked_huge[l],
+					 huge_count(mm, slot, l) * sizeof(uint32_t));
+		slot->tracked_huge[l] = NULL;
+	}
+}
+
+static void slot_destroy(struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	if (slot->dirty)
+		mm->env.obj_free(mm->env.priv, slot->dirty, dirty_bytes(slot));
+	tracked_free(mm, slot);
+	mm->env.obj_free(mm->env.priv, slot, sizeof(*slot));
+}
+
+void tdpi_slots_destroy(struct tdp_mm *mm)
+{
+	for (unsigned as = 0; as < TDP_AS_MAX; as++) {
+		struct tdpi_slots *slots = mm->slots[as];
+
+		if (!slots)
+			continue;
+		for (uint64_t i = 0; i < slots->count; i++)
+			slot_destroy(mm, slots->slot[i]);
+		mm->env.obj_free(mm->env.priv, slots, slots_bytes(slots->count));
+		mm->slots[as] = NULL;
+	}
+}
+
+/*
+ * The slot is found no more: zap what it mapped, wait for lookups under way. Until the zap is over its log
+ * still takes the dirty bits of what goes.
+ */
+static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_slots *without)
+{
+	struct tdpi_span span = {slot->base, slot->base + slot->pages};
+	uint32_t refs;
+
+	tdpi_store_release(&mm->leaving, slot);
+	slots_publish(mm, slot->as_id, without);
+	if (mm->flags & TDP_MM_SLOT_ZAP_ALL)
+		tdpi_roots_invalidate(mm);
+	tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
+	tdpi_store_release(&mm->leaving, (struct tdpi_slot *)NULL);
+	mm->rcu.synchronize();
+	while ((refs = tdpi_load_acquire(&slot->refs)) != 0) {
+		if (mm->env.wait)
+			mm->env.wait(mm->env.priv, &slot->refs, refs);
+		else
+			tdpi_relax(&mm->env);
+	}
+}
+
+static int check_backing(const struct tdp_mm *mm, const struct tdp_slot_desc *d,
+			 const struct tdp_backing_ops *ops, uint32_t prot)
+{
+	uint64_t limit = mm->caps.pa_bits >= 64 ? ~(uint64_t)0 : TDPI_BIT(mm->caps.pa_bits);
+
+	if (d->backing)
+		return ops->resolve && !ops->flags ? TDP_OK : TDP_EINVAL;
+	if (d->pa & (TDP_PAGE_SIZE - 1) || d->backing_arg)
+		return TDP_EINVAL;
+	if (d->gpa.size > limit || d->pa > limit - d->gpa.size)
+		return TDP_ERANGE;
+	if (prot & ~TDP_PROT_MASK)
+		return TDP_EINVAL;
+	return mm->engine->prot_ok(prot, mm->caps.flags & TDP_CAP_EXEC_ONLY) ? TDP_OK : TDP_ENOTSUP;
+}
+
+static int slot_make(struct tdp_mm *mm, const struct tdp_slot_desc *d, struct tdpi_span span,
+		     struct tdpi_slot **out)
+{
+	struct tdp_backing_ops ops = {0};
+	uint32_t prot = d->prot ? d->prot : TDP_RWX | TDP_MT_WB;
+	struct tdpi_slot *slot;
+	int ret;
+
+	if (d->flags & ~(TDP_SLOT_READONLY | TDP_SLOT_FORCE_4K) || d->as_id >= TDP_AS_MAX)
+		return TDP_EINVAL;
+	if (d->backing_start + d->gpa.size < d->backing_start)
+		return TDP_ERANGE;
+	if (d->backing) {
+		ret = tdpi_struct_copy(&ops, sizeof(ops), d->backing, d->backing->size);
+		if (ret)
+			return ret;
+	}
+	ret = check_backing(mm, d, &ops, prot);
+	if (ret)
+		return ret;
+	slot = mm->env.obj_alloc(mm->env.priv, sizeof(*slot));
+	if (!slot)
+		return TDP_ENOMEM;
+	slot->as_id = d->as_id;
+	slot->base = span.start;
+	slot->pages = span.end - span.start;
+	slot->pfn = d->pa >> TDP_PAGE_LG2;
+	slot->prot = prot;
+	slot->flags = d->flags;
+	slot->ops = ops;
+	slot->backing_arg = d->backing_arg;
+	slot->backing_start = d->backing_start;
+	slot->backing = d->backing;
+	*out = slot;
+	return TDP_OK;
+}
+
+int tdp_slot_add(struct tdp_mm *mm, const struct tdp_slot_desc *desc, uint32_t *id)
+{
+	struct tdp_slot_desc d;
+	struct tdpi_slots *fresh;
+	struct tdpi_slot *slot;
+	struct tdpi_span span;
+	int ret;
+
+	if (!desc || !id)
+		return TDP_EINVAL;
+	ret = tdpi_struct_copy(&d, sizeof(d), desc, desc->size);
+	if (!ret)
+		ret = tdpi_span_check(mm, 0, d.gpa, &span);
+	if (!ret)
+		ret = slot_make(mm, &d, span, &slot);
+	if (ret)
+		return ret;
+	tdpi_lock(&mm->env, &mm->slots_lock);
+	fresh = slots_alloc(mm, (mm->slots[d.as_id] ? mm->slots[d.as_id]->count : 0) + 1);
+	if (!fresh)
+		ret = TDP_ENOMEM;
+	else if (overlaps(mm->slots[d.as_id], NULL, slot->base, slot->pages))
+		ret = TDP_EEXIST;
+	else if (mm->next_slot_id == ~(uint32_t)0)
+		ret = TDP_ENOSPC;
+	if (!ret) {
+		slot->id = mm->next_slot_id++;
+		*id = slot->id;
+		slots_rebuild(fresh, mm->slots[d.as_id], NULL, slot);
+		slots_publish(mm, d.as_id, fresh);
+	}
+	tdpi_unlock(&mm->env, &mm->slots_lock);
+	if (ret) {
+		if (fresh)
+			slots_free(&fresh->rcu);
+		slot_destroy(mm, slot);
+	}
+	return ret;
+}
+
+int tdp_slot_remove(struct tdp_mm *mm, uint32_t id)
+{
+	struct tdpi_slots *fresh;
+	struct tdpi_slot *slot;
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	tdpi_lock(&mm->env, &mm->slots_lock);
+	slot = tdpi_slot_by_id(mm, id);
+	fresh = slot ? slots_alloc(mm, mm->slots[slot->as_id]->count - 1) : NULL;
+	if (!slot)
+		ret = TDP_ENOENT;
+	else if (!fresh)
+		ret = TDP_ENOMEM;
+	if (!ret) {
+		slots_rebuild(fresh, mm->slots[slot->as_id], slot, NULL);
+		slot_leave(mm, slot, fresh);
+		if (slot->log == TDP_LOG_DBIT)
+			tdpi_sub_relaxed(&mm->dbit_logs, 1);
+	}
+	tdpi_unlock(&mm->env, &mm->slots_lock);
+	if (!ret)
+		slot_destroy(mm, slot);
+	return ret;
+}
+
+/*
+ * Between two arrays nothing is mapped: first the slot disappears (and everything of it), then it is there
+ * again at its new place. Both arrays and nothing else are allocated first.
+ */
+static int move_locked(struct tdp_mm *mm, struct tdpi_slot *slot, tdpi_gfn_t base)
+{
+	struct tdpi_slots *now = mm->slots[slot->as_id];
+	struct tdpi_slots *without = slots_alloc(mm, now->count - 1);
+	struct tdpi_slots *with = slots_alloc(mm, now->count);
+
+	if (!without || !with) {
+		if (without)
+			slots_free(&without->rcu);
+		if (with)
+			slots_free(&with->rcu);
+		return TDP_ENOMEM;
+	}
+	slots_rebuild(without, now, slot, NULL);
+	slot_leave(mm, slot, without);
+	tracked_free(mm, slot); /* counts by huge page depend on where the slot lies */
+	slot->base = base;
+	slots_rebuild(with, without, NULL, slot);
+	slots_publish(mm, slot->as_id, with);
+	return TDP_OK;
+}
+
+int tdp_slot_move(struct tdp_mm *mm, uint32_t id, tdp_gpa_t gpa)
+{
+	struct tdp_range to = {gpa, TDP_PAGE_SIZE};
+	struct tdpi_span span;
+	struct tdpi_slot *slot;
+	int ret = tdpi_span_check(mm, 0, to, &span);
+
+	if (ret)
+		return ret;
+	tdpi_lock(&mm->env, &mm->slots_lock);
+	slot = tdpi_slot_by_id(mm, id);
+	if (!slot)
+		ret = TDP_ENOENT;
+	else if (slot->pages > (TDPI_BIT(mm->gpa_bits) - gpa) >> TDP_PAGE_LG2)
+		ret = TDP_ERANGE;
+	else if (overlaps(mm->slots[slot->as_id], slot, span.start, slot->pages))
+		ret = TDP_EEXIST;
+	else if (slot->tracked_pages)
+		ret = TDP_EBUSY;
+	else if (slot->base != span.start)
+		ret = move_locked(mm, slot, span.start);
+	tdpi_unlock(&mm->env, &mm->slots_lock);
+	return ret;
+}
+
+int tdp_slot_set_flags(struct tdp_mm *mm, uint32_t id, uint32_t flags)
+{
+	struct tdpi_slot *slot;
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	if (flags & ~(TDP_SLOT_READONLY | TDP_SLOT_FORCE_4K))
+		return TDP_EINVAL;
+	tdpi_lock(&mm->env, &mm->slots_lock);
+	slot = tdpi_slot_by_id(mm, id);
+	if (!slot) {
+		ret = TDP_ENOENT;
+	} else if (slot->flags != flags) {
+		struct tdpi_span span = {slot->base, slot->base + slot->pages};
+
+		/* Also when it becomes looser: what the host permits never changes in a present leaf. */
+		tdpi_store_relaxed(&slot->flags, flags);
+		tdpi_invalidate_lookups(mm);
+		tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
+	}
+	tdpi_unlock(&mm->env, &mm->slots_lock);
+	return ret;
+}
+
+/* ---- write tracking ---- */
+
+static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	if (!slot->tracked) {
+		uint16_t *tracked =
+			mm->env.obj_alloc(mm->env.priv, slot->pages * sizeof(uint16_t));
+
+		if (!tracked)
+			return TDP_ENOMEM;
+		tdpi_store_release(&slot->tracked, tracked);
+	}
+	for (unsigned l = 1; l < mm->levels; l++) {
+		uint32_t *huge;
+
+		if (!(mm->leaf_levels >> l & 1) || slot->tracked_huge[l])
+			continue;
+		huge = mm->env.obj_alloc(mm->env.priv,
+					 huge_count(mm, slot, l) * sizeof(uint32_t));
+		if (!huge)
+			return TDP_ENOMEM; /* what is there already serves next time */
+		tdpi_store_release(&slot->tracked_huge[l], huge);
+	}
+	return TDP_OK;
+}
+
+static void track_one(struct tdp_mm *mm, struct tdpi_slot *slot, tdpi_gfn_t gfn, bool on)
+{
+	uint16_t *count = &slot->tracked[gfn - slot->base];
+	uint16_t now = (uint16_t)(*count + (on ? 1 : -1));
+	int change = on ? now == 1 : -(now == 0);
+
+	tdpi_store_relaxed(count, now);
+	slot->tracked_pages += (uint64_t)(int64_t)change;
+	for (unsigned l = 1; l < TDP_LEVELS_MAX; l++) {
+		uint32_t *huge = slot->tracked_huge[l];
+
+		if (huge && change) {
+			huge += huge_index(mm, slot, gfn, l);
+			tdpi_store_relaxed(huge, *huge + (uint32_t)change);
+		}
+	}
+}
+
+/* Nothing changes unless all of the range can be counted. */
+int tdpi_slots_track(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, bool on)
+{
+	for (tdpi_gfn_t gfn = span.start; gfn < span.end;) {
+		struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
+		int ret;
+
+		if (!slot)
+			return TDP_ENOENT;
+		ret = tracked_alloc(mm, slot);
+		if (ret)
+			return ret;
+		for (; gfn < span.end && gfn < slot->base + slot->pages; gfn++)
+			if (slot->tracked[gfn - slot->base] == (on ? UINT16_MAX : 0))
+				return TDP_ENOSPC;
+	}
+	for (tdpi_gfn_t gfn = span.start; gfn < span.end; gfn++)
+		track_one(mm, tdpi_slot_at(mm, as_id, gfn), gfn, on);
+	tdpi_invalidate_lookups(mm);
+	return TDP_OK;
+}
+
+/* ---- asking ---- */
+
+int tdp_slot_find(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *id,
+		  struct tdp_slot_desc *desc)
+{
+	const struct tdpi_slot *slot;
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	if (as_id >= TDP_AS_MAX || (desc && desc->size != sizeof(*desc)))
+		return TDP_EINVAL;
+	if (gpa >> mm->gpa_bits)
+		return TDP_ERANGE;
+	tdpi_rcu_lock(mm);
+	slot = tdpi_slot_at(mm, as_id, gpa >> TDP_PAGE_LG2);
+	if (slot && id)
+		*id = slot->id;
+	if (slot && desc) {
+		memset(desc, 0, sizeof(*desc));
+		desc->size = sizeof(*desc);
+		desc->flags = tdpi_load_relaxed(&slot->flags);
+		desc->gpa.start = slot->base << TDP_PAGE_LG2;
+		desc->gpa.size = slot->pages << TDP_PAGE_LG2;
+		desc->pa = slot->pfn << TDP_PAGE_LG2;
+		desc->prot = slot->prot;
+		desc->as_id = slot->as_id;
+		desc->backing = slot->backing;
+		desc->backing_arg = slot->backing_arg;
+		desc->backing_start = slot->backing_start;
+	}
+	tdpi_rcu_unlock(mm);
+	return slot ? TDP_OK : TDP_ENOENT;
+}
+
+struct found {
+	uint32_t as_id;
+	struct tdp_range range;
+};
+
+/* The part of a slot whose backing lies in [start, start + size). */
+static bool backing_part(const struct tdpi_slot *slot, uint64_t start, uint64_t size, struct found *f)
+{
+	uint64_t bytes = slot->pages << TDP_PAGE_LG2;
+	uint64_t from = tdpi_max64(start, slot->backing_start);
+	uint64_t to = tdpi_min64(start + size, slot->backing_start + bytes);
+
+	if (from >= to)
+		return false;
+	f->as_id = slot->as_id;
+	f->range.start = (slot->base << TDP_PAGE_LG2) + (from - slot->backing_start);
+	f->range.size = to - from;
+	return true;
+}
+
+int tdp_backing_ranges(struct tdp_mm *mm, uint64_t start, uint64_t size,
+		       int (*fn)(void *arg, uint32_t as_id, struct tdp_range range), void *arg)
+{
+	struct found *found = NULL;
+	uint64_t total = 0, n = 0;
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	if (!fn || size == 0 || (start | size) & (TDP_PAGE_SIZE - 1))
+		return TDP_EINVAL;
+	if (start + size < start)
+		return TDP_ERANGE;
+	/* Collected first: fn may sleep and may call us. */
+	tdpi_lock(&mm->env, &mm->slots_lock);
+	for (unsigned as = 0; as < TDP_AS_MAX; as++)
+		total += mm->slots[as] ? mm->slots[as]->count : 0;
+	if (total)
+		found = mm->env.obj_alloc(mm->env.priv, total * sizeof(*found));
+	for (unsigned as = 0; found && as < TDP_AS_MAX; as++)
+		for (uint64_t i = 0; mm->slots[as] && i < mm->slots[as]->count; i++)
+			n += backing_part(mm->slots[as]->slot[i], start, size, &found[n]);
+	tdpi_unlock(&mm->env, &mm->slots_lock);
+	if (total && !found)
+		return TDP_ENOMEM;
+	for (uint64_t i = 0; i < n && !ret; i++)
+		ret = fn(arg, found[i].as_id, found[i].range);
+	if (found)
+		mm->env.obj_free(mm->env.priv, found, total * sizeof(*found));
+	return ret;
+}
+
+int tdp_max_lg2(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *lg2)
+{
+	const struct tdpi_slot *slot;
+	int ret = tdpi_mm_check(mm);
+
+	if (ret)
+		return ret;
+	if (!lg2 || as_id >= TDP_AS_MAX)
+		return TDP_EINVAL;
+	if (gpa >> mm->gpa_bits)
+		return TDP_ERANGE;
+	tdpi_rcu_lock(mm);
+	slot = tdpi_slot_at(mm, as_id, gpa >> TDP_PAGE_LG2);
+	if (slot)
+		*lg2 = TDP_PAGE_LG2 +
+		       tdpi_level_shift(mm, tdpi_slot_level(mm, slot, gpa >> TDP_PAGE_LG2,
+							     mm->levels - 1));
+	tdpi_rcu_unlock(mm);
+	return slot ? TDP_OK : TDP_ENOENT;
+}
