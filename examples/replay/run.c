@@ -85,6 +85,11 @@ static void run_epoch(struct run *run, unsigned epoch)
 			host_fast_zap(run);
 		if (phase == PHASE_RECLAIM && slice == SLICES / 2)
 			host_balloon(run);
+		/* Not where a round ends: the flush of the one would hide that the other has none. */
+		if (phase == PHASE_MIGRATE && slice == SLICES / 2) {
+			host_age(run, epoch);
+			host_move_some(run, epoch);
+		}
 		for (; i < end && !vm->errors; i++)
 			guest_step(vm, i);
 		if (phase == PHASE_REBUILD)
@@ -120,14 +125,12 @@ static void end_epoch(struct run *run, unsigned epoch)
 	enum phase phase = phase_of(run->plan, epoch);
 
 	host_look(run, epoch);
-	host_age(run, epoch);
-	if (phase == PHASE_MIGRATE)
-		host_move_some(run, epoch);
-	if (phase == PHASE_RECLAIM)
-		host_move_cold(run);
-	/* Last, so that nothing else flushes between a harvest and the guest's next stores. */
 	if (phase == PHASE_MIGRATE)
 		host_migrate_round(run, epoch);
+	else
+		host_age(run, epoch);
+	if (phase == PHASE_RECLAIM)
+		host_move_cold(run);
 	if (phase == PHASE_RECLAIM && epoch % 2)
 		host_collapse(run);
 	host_verify(run);
