@@ -167,6 +167,17 @@ static void x86_page_sizes(void **state)
 	assert_int_equal(r.exit.gpa, 0x604001);
 	assert_int_equal(r.exit.pa, 0x40004001);
 	assert_int_equal(r.exit.lg2, 21);
+	/* The guest's 4K page in a huge page of the second stage: its neighbour is another one. */
+	r.GPAGE(1)[2] = GP(2) | 0x27;
+	r.GPAGE(2)[3] = GP(3) | 0x27;
+	r.GPAGE(3)[4] = 0x604000 | 0x67;
+	r.GPAGE(3)[5] = 0x700000 | 0x67;
+	assert_int_equal(tdp_emu_set_stage1(r.v, TDP_EMU_S1_X86_4, GP(0)), TDP_OK);
+	assert_int_equal(tdp_emu_access_gva(r.v, GVA, TDP_R, &r.exit), TDP_EMU_OK);
+	assert_int_equal(r.exit.pa, 0x40004000);
+	assert_int_equal(r.exit.lg2, 12);
+	assert_int_equal(tdp_emu_access_gva(r.v, GVA + 0x1000, TDP_R, &r.exit), TDP_EMU_OK);
+	assert_int_equal(r.exit.pa, 0x40100000);
 	rig_close(&r);
 }
 

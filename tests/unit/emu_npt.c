@@ -117,11 +117,17 @@ static void reserved_bits(void **state)
 	r.page[1][2] = 0x80000000ull | ALL | PS; /* 1G on a machine without */
 	flush_all(&r);
 	expect_npf(&r, G, TDP_R, 0x10000000dull);
+	/* Bits 7 and 8 of a PML4 entry must be zero; what is below is in order again. */
+	r.page[1][2] = P(2) | ALL;
+	r.page[2][3] = P(3) | ALL;
 	r.page[0][1] = P(1) | ALL | PS;
 	flush_all(&r);
 	expect_npf(&r, G, TDP_R, 0x10000000dull);
 	r.page[0][1] = P(1) | ALL | 0x100;
 	expect_npf(&r, G, TDP_R, 0x10000000dull);
+	r.page[0][1] = P(1) | ALL | 0x58; /* PWT, PCD and bit 6 are not looked at */
+	r.page[1][2] = P(2) | ALL | 0x100;
+	expect_pa(&r, G, TDP_R, OUT);
 	rig_close(&r);
 }
 

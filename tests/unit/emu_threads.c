@@ -172,6 +172,58 @@ static void bits_are_not_lost(void **state)
 	rig_close(&r);
 }
 
+static void *walker(void *arg)
+{
+	struct shared *s = arg;
+	struct tdp_emu_vcpu *v;
+	struct tdp_emu_exit exit;
+
+	if (tdp_emu_vcpu_create(s->r->emu, &v) ||
+	    load_root(s->r, v, TDP_FMT_EPT, P(0) | 0x5e, 0, TDP_ROOT_FLUSH))
+		abort();
+	atomic_fetch_add(&s->started, 1);
+	while (!atomic_load(&s->stop))
+		tdp_emu_access(v, 0, TDP_W, &exit);
+	tdp_emu_vcpu_destroy(v);
+	return NULL;
+}
+
+/*
+ * Between reading an entry and setting a bit in it, the entry may go: then the bit is not set, or a zapped
+ * entry would come back to life. No TLB, no flush: walks hit the moment as often as can be.
+ */
+static void no_bit_in_a_zapped_entry(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	uint64_t *entry, revived = 0, set = 0;
+	struct shared s = {0};
+	pthread_t thread;
+	struct rig r;
+
+	(void)state;
+	cfg.flags = TDP_EMU_NO_TLB;
+	tables(&r, cfg);
+	s.r = &r;
+	entry = &r.page[3][0];
+	*entry = 0;
+	assert_int_equal(pthread_create(&thread, NULL, walker, &s), 0);
+	wait_for(&s, 1);
+	for (unsigned i = 0; i < 400 * ROUNDS; i++) {
+		__atomic_store_n(entry, LEAF(OUT(0, 0)), __ATOMIC_RELEASE);
+		for (unsigned k = i % 61; k; k--)
+			__atomic_load_n(entry, __ATOMIC_RELAXED);
+		set += (__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL) & D) != 0;
+		for (unsigned k = 0; k < 30; k++)
+			revived += __atomic_load_n(entry, __ATOMIC_RELAXED) != 0;
+	}
+	atomic_store(&s.stop, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(revived, 0);
+	assert_int_equal(*entry, 0);
+	assert_int_equal(stats_of(&r).dirty_set, set);
+	rig_close(&r);
+}
+
 /* reload() from another thread: on return no vCPU walks from what was loaded before. */
 static void *reloading(void *arg)
 {
@@ -247,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flush_is_a_barrier),
 		cmocka_unit_test(bits_are_not_lost),
+		cmocka_unit_test(no_bit_in_a_zapped_entry),
 		cmocka_unit_test(reload_is_a_barrier),
 	};
 

@@ -133,6 +133,47 @@ static void never_evicts(void **state)
 	rig_close(&r);
 }
 
+static uint64_t random_page(uint64_t *seed)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return *seed >> 28 << 12 & 0xfffffffff000ull;
+}
+
+/* Translations all over the address space: dropping some, one by one, loses none of the others. */
+static void drops_nothing_else(void **state)
+{
+	struct rig r;
+	uint64_t seed;
+
+	(void)state;
+	build(&r, tdp_emu_config_default());
+	/* Every address is mapped, by one table of each level for all. */
+	for (unsigned i = 0; i < 512; i++) {
+		r.page[0][i] = P(1) | RWX;
+		r.page[1][i] = P(2) | RWX;
+		r.page[2][i] = P(3) | RWX;
+	}
+	seed = 1;
+	for (unsigned i = 0; i < 6000; i++)
+		assert_int_equal(tdp_emu_access(r.v, random_page(&seed), TDP_R, &r.exit), TDP_EMU_OK);
+	seed = 1;
+	for (unsigned i = 0; i < 6000; i++) {
+		uint64_t page = random_page(&seed);
+
+		if (i % 3)
+			flush_range(&r, page, 0x1000);
+	}
+	seed = 1;
+	for (unsigned i = 0; i < 6000; i++) {
+		uint64_t page = random_page(&seed);
+
+		assert_int_equal(tdp_emu_cached(r.emu, page, 0x1000), i % 3 == 0);
+		assert_int_equal(tdp_emu_access(r.v, page, TDP_R, &r.exit), TDP_EMU_OK);
+		assert_int_equal(r.exit.refs == 0, i % 3 == 0);
+	}
+	rig_close(&r);
+}
+
 /* A pointer to a table is cached on the way, also when nothing is found, and used until flushed. */
 static void walk_cache_is_sticky(void **state)
 {
@@ -435,6 +476,42 @@ static void twins_are_found(void **state)
 	rig_close(&r);
 }
 
+/* What a vCPU still holds of another root is that root's, also when the tag does not tell (NPT). */
+static void another_root_is_no_twin(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct tdp_emu_vcpu *u;
+	struct rig r;
+
+	(void)state;
+	cfg.flags = TDP_EMU_CHECK_TWINS;
+	rig_open(&r, cfg);
+	r.page[0][0] = P(1) | 7;
+	r.page[1][0] = 0x40000000 | 7 | BIG;
+	r.page[2][0] = P(3) | 7;
+	r.page[3][0] = 0x80000000ull | 7 | BIG;
+	assert_int_equal(tdp_emu_vcpu_create(r.emu, &u), TDP_OK);
+	for (uint64_t root = 0; root <= 2; root += 2) {
+		struct tdp_root_view view = view_of(TDP_FMT_NPT, P(root), 0);
+
+		view.generation = 1 + root;
+		assert_int_equal(tdp_emu_backend.root_load(r.emu, r.v, &view), TDP_OK);
+		if (root == 0)
+			expect_pa(&r, 0x123, TDP_R, 0x40000123);
+		assert_int_equal(tdp_emu_backend.root_load(r.emu, u, &view), TDP_OK);
+	}
+	assert_int_equal(tdp_emu_access(u, 0x123, TDP_R, &r.exit), TDP_EMU_OK);
+	assert_int_equal(r.exit.pa, 0x80000123ull);
+	assert_int_equal(r.violations, 0);
+	/* But a twin within one root is found under an equal tag. */
+	r.page[3][0] = 0xc0000000ull | 7 | BIG;
+	flush_vcpu(&r, r.v, 0, 0x1000);
+	expect_pa(&r, 0x123, TDP_R, 0xc0000123ull);
+	assert_int_equal(r.violations, 1);
+	tdp_emu_vcpu_destroy(u);
+	rig_close(&r);
+}
+
 /* Formats with break-before-make: two sizes at once are a violation even for the same memory. */
 static void sizes_are_twins_on_arm(void **state)
 {
@@ -489,6 +566,7 @@ int main(void)
 		cmocka_unit_test(leaf_stays_until_covered),
 		cmocka_unit_test(huge_leaf_and_other_vcpus),
 		cmocka_unit_test(never_evicts),
+		cmocka_unit_test(drops_nothing_else),
 		cmocka_unit_test(walk_cache_is_sticky),
 		cmocka_unit_test(walk_cache_after_a_fault),
 		cmocka_unit_test(walk_cache_keeps_permissions),
@@ -500,6 +578,7 @@ int main(void)
 		cmocka_unit_test(reload_stops_everyone),
 		cmocka_unit_test(forbidden_pages),
 		cmocka_unit_test(twins_are_found),
+		cmocka_unit_test(another_root_is_no_twin),
 		cmocka_unit_test(sizes_are_twins_on_arm),
 		cmocka_unit_test(no_tlb_always_walks),
 	};
