@@ -96,8 +96,8 @@ struct tdpi_root_geom {
  *   struct tdpi_attr fmt_attr(uint64_t e, unsigned level)
  *   uint64_t fmt_split(uint64_t leaf, unsigned level, unsigned i)
  *          part i of a huge leaf, itself a leaf at tdpi_leaf_below(FMT_LEAF_LEVELS, level). That is
- *          level - 1 in all formats but TEST (3 -> 1, i < 256: 16 tables below one). Same attributes,
- *          pa advanced by i pages of that level (arm64: block -> page at 0)
+ *          level - 1 in all formats but TEST (3 -> 1, i < 256: 16 tables below one).
+ *          Same attributes, pa advanced by i pages of that level (arm64: block -> page at 0)
  *   uint64_t fmt_merge(uint64_t child, unsigned level)
  *          the leaf at `level` whose first part (as above) this is, inverse of
  *          fmt_split(., level, 0); the pa must be aligned
