@@ -53,8 +53,9 @@ static inline void rig_violation(void *arg, const char *what, tdp_gpa_t gpa, tdp
 static inline void rig_open(struct rig *r, struct tdp_emu_config cfg)
 {
 	memset(r, 0, sizeof(*r));
-	r->page = calloc(PAGES, 4096);
+	r->page = aligned_alloc(4096, PAGES * 4096);
 	assert_non_null(r->page);
+	memset(r->page, 0, PAGES * 4096);
 	cfg.mem = rig_mem;
 	cfg.mem_arg = r;
 	cfg.violation = rig_violation;
