@@ -50,6 +50,18 @@ static void forget_touched(struct run *run, enum region r, uint64_t first, uint6
 		touched[i / 64] &= ~((uint64_t)1 << i % 64);
 }
 
+void host_age_anew(struct run *run)
+{
+	struct vm *vm = &run->vm;
+
+	for (unsigned r = REGION_FIRST; r <= REGION_LAST; r++) {
+		expect(run, tdp_age(vm->mm, 0, vm->region[r].gpa, NULL), "tdp_age");
+		if (tdp_test_age(vm->mm, 0, vm->region[r].gpa) != 0)
+			vm_error(vm, "region %u is young right after aging", r);
+		forget_touched(run, (enum region)r, 0, vm->guest->pages[r]);
+	}
+}
+
 void host_look(struct run *run, unsigned epoch)
 {
 	struct vm *vm = &run->vm;
@@ -166,6 +178,7 @@ void host_collapse(struct run *run)
 			expect(run, tdp_populate(vm->mm, 0, gpa, 0, NULL), "tdp_populate");
 		expect(run, tdp_collapse(vm->mm, 0, gpa, 0, &made), "tdp_collapse");
 	}
+	host_age_anew(run);
 }
 
 void host_balloon(struct run *run)

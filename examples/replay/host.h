@@ -24,6 +24,11 @@ void host_free(struct run *run);
 void host_look(struct run *run, unsigned epoch);
 /* Clear Accessed everywhere; every page touched since the last time must have been young. */
 void host_age(struct run *run, unsigned epoch);
+/*
+ * Forget who was young, after huge pages were made: where the MMU sets Accessed they start young, since
+ * it may just have used a small one; elsewhere they do not.
+ */
+void host_age_anew(struct run *run);
 /* tdp_verify() must have nothing to say. */
 void host_verify(struct run *run);
 

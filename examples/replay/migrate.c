@@ -150,4 +150,5 @@ void host_migrate_end(struct run *run)
 		vm_error(vm, "%llu huge pages before the migration, %llu after it",
 			 (unsigned long long)run->huge_before, (unsigned long long)huge_now);
 	run->result->recovered = huge_now;
+	host_age_anew(run);
 }
