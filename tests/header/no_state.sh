@@ -6,8 +6,8 @@ set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# writable OBJECT...: their sections that are writable at run time and not empty. Constants that hold
-# addresses (.data.rel.ro) are written by the loader only and are not counted.
+# writable OBJECT...: the sections of objects or archives that are writable at run time and not empty.
+# Constants that hold addresses (.data.rel.ro) are written by the loader only and are not counted.
 writable()
 {
 	for object in "$@"; do
@@ -18,10 +18,9 @@ writable()
 	done
 }
 
-objects=$(find "$TDP_BINARY_DIR/lib/CMakeFiles/tdp_core_objects.dir" -name '*.o' -o -name '*.obj')
-[ -n "$objects" ] || { echo "no objects of the core"; exit 1; }
-# shellcheck disable=SC2086
-found=$(writable $objects)
+core=$TDP_BINARY_DIR/lib/libtdp-core.a
+[ -f "$core" ] || { echo "$core is not there"; exit 1; }
+found=$(writable "$core")
 [ -z "$found" ] || { echo "$found"; exit 1; }
 
 for text in 'int a;' 'int a = 3;' 'static int a; int f(void); int f(void) { return a++; }' \
