@@ -62,6 +62,8 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	test_seed();
 	for (i = 0; i < count; i++) {
+		size_t before = n;
+
 		for (f = 0; f < test_format_count; f++) {
 			const struct test_format *fmt = &test_formats[f];
 
@@ -75,6 +77,10 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 			/* cmocka wants it writable; tests cast it back to const */
 			memcpy(&tests[n].initial_state, &(const void *){ fmt }, sizeof(void *));
 			n++;
+		}
+		if (n == before && !(only && *only)) {
+			fprintf(stderr, "%s: no format wants %s\n", group, cases[i].name);
+			exit(1);
 		}
 	}
 	failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
