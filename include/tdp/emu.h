@@ -45,7 +45,8 @@ struct tdp_emu_config {
 	void *mem_arg;
 	/**
 	 * Called when an access breaks a rule (walk through a forbidden table, hit on a forbidden page, two
-	 * translations of one address at once). NULL: counted only. what is static text.
+	 * translations of one address at once). NULL: counted only. what is static text. It runs inside the
+	 * access and may not call the emu. A forbidden table is not read: the access ends as a bus error.
 	 */
 	void (*violation)(void *arg, const char *what, tdp_gpa_t gpa, tdp_pa_t pa);
 	void *violation_arg;
