@@ -108,7 +108,8 @@ struct tdp_env {
 	/**
 	 * Optional pair: should_yield() [any, cheap, asked between two tables of a long operation]
 	 * returns non-zero when somebody else should run; yield() then may sleep. When yield() is called
-	 * the library holds no lock, is in no read-side section and owes no flush.
+	 * the library is in no read-side section, owes no flush and holds no lock that a fault, a zap, a
+	 * harvest or a flush could wait for (calls that change memslots hold off others of their kind).
 	 */
 	int (*should_yield)(void *priv);
 	void (*yield)(void *priv);

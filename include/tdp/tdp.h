@@ -400,7 +400,8 @@ TDP_API int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r
 /* ---- huge pages -------------------------------------------------------------------------------- */
 
 /**
- * Split every huge page that overlaps the range until none is larger than 1 << lg2 (12 or 21).
+ * Split every huge page that overlaps the range until none is larger than 1 << lg2, a page size of the
+ * format (12 or 21; TDP_EINVAL for one that is none).
  * Translations and permissions stay; no MMU sees a hole (formats with break-before-make: a fault, which
  * waits). Fails: TDP_ENOMEM, with what was split left split and all translations as before.
  */
@@ -411,7 +412,9 @@ TDP_API int tdp_split(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
 
 /**
  * Replace tables of small pages by one huge page wherever all of them are present, contiguous in
- * guest and output space, alike in attributes, in one slot that permits it and is not logged.
+ * guest and output space, alike in attributes, in one slot that permits it and is not logged. The huge
+ * page is writable only if all small ones were (else its first write faults and gets W back), and where the
+ * MMU sets Accessed it starts young, since some small page may just have been used.
  * One flush per batch. collapsed (may be NULL) counts huge pages made. Fails: TDP_ENOMEM.
  */
 TDP_API int tdp_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,

@@ -182,7 +182,7 @@ static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint6
 	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level;
 	struct tdpi_attr first, all;
-	bool accessed = false;
+	bool accessed = false, writable = true;
 
 	if (t->present != ENTRIES || t->mmio || !(FMT_LEAF_LEVELS >> level & 1))
 		return false;
@@ -195,16 +195,17 @@ static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint6
 		    fmt_pa(e, level) != pa + (i * level_pages(level) << TDP_PAGE_LG2))
 			return false;
 		a = fmt_attr(e, level);
-		/* W may differ: what was write-protected for logging gets W back by itself. */
+		/* W may differ; then the huge page is write-protected and one fault gives W back. */
 		if ((a.prot ^ first.prot) & ~TDP_W || a.host_w != first.host_w || a.mmu_w != first.mmu_w)
 			return false;
 		accessed |= a.accessed;
+		writable &= (a.prot & TDP_W) != 0;
 	}
 	all = first;
 	/* The MMU may still set A below until the flush, where nobody looks: so count it as set. */
 	all.accessed = accessed || (mm->ad & TDPI_HW_A);
 	all.tracked = !all.accessed && !FMT_AF_FAULT;
-	all.prot = (uint16_t)((all.prot & ~TDP_W) | (all.mmu_w && !all.tracked ? TDP_W : 0));
+	all.prot = (uint16_t)((all.prot & ~TDP_W) | (writable && !all.tracked ? TDP_W : 0));
 	all.dirty = all.prot & TDP_W;
 	*merged = fmt_leaf(pa, level + 1u, all, mm->ad);
 	return true;

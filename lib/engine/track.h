@@ -22,17 +22,28 @@ static inline uint64_t clear_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi
 	return old;
 }
 
-/* Take W from a leaf. The bits that go are the same whatever A and D do meanwhile. */
+/*
+ * Without hardware A, aging takes W and does not flush: a leaf without W that may get it back can still be
+ * written through a stale translation.
+ */
+static inline bool stale_write(const struct tdpi_op *op, uint64_t e, unsigned level)
+{
+	return !FMT_AF_FAULT && !(op->mm->ad & TDPI_HW_A) && fmt_attr(e, level).mmu_w;
+}
+
 static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn,
 			 uint64_t old)
 {
-	uint64_t bits = old ^ fmt_wrprot(old, l.t->level);
+	unsigned level = l.t->level;
+	uint64_t bits = fmt_w_bits(level); /* all of them: the MMU may set one just now (arm64 DBM) */
 
-	if (!bits)
+	if (old & bits) {
+		old = clear_leaf(op, l, ref, old, bits);
+		note_dirty(op, l, gfn, old);
+	} else if (!stale_write(op, old, level)) {
 		return;
-	old = clear_leaf(op, l, ref, old, bits);
-	note_dirty(op, l, gfn, old);
-	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(l.t->level), TDP_FLUSH_PERMISSION);
+	}
+	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
 }
 
 /* W and the engine's right to grant it go: writes are tracked. */
@@ -123,8 +134,8 @@ static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 		set_bits(bits, start - base, end - start);
 	if (!clear)
 		return;
-	gone = level > 0 ? e ^ fmt_wrprot(e, level) : fmt_dirty(e, level) ? fmt_d_bits(level) : 0;
-	if (!gone)
+	gone = level > 0 ? fmt_w_bits(level) : fmt_dirty(e, level) ? fmt_d_bits(level) : 0;
+	if (!(e & gone))
 		return;
 	e = clear_leaf(op, l, ref, e, gone);
 	if (bits && fmt_dirty(e, level))

@@ -301,6 +301,7 @@ static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_g
 {
 	struct tdp_page page = {0};
 	struct tdpi_slot *slot;
+	bool resolved = false;
 	uint32_t lg2 = TDP_PAGE_LG2 + tdpi_level_shift(mm, level);
 	int ret = 0;
 
@@ -308,13 +309,14 @@ static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_g
 	slot = tdpi_slot_at(mm, as_id, gfn);
 	if (slot && tdpi_slot_level(mm, slot, gfn, level) == level) {
 		ret = 1;
-		if (slot->ops.resolve)
+		resolved = slot->ops.resolve != NULL;
+		if (resolved)
 			tdpi_slot_hold(slot);
 		else if (slot->pfn + (gfn - slot->base) != pfn)
 			ret = 0;
 	}
 	tdpi_rcu_unlock(mm);
-	if (!ret || !slot->ops.resolve)
+	if (!resolved)
 		return ret;
 	tdpi_count(&b->counts, resolves, 1);
 	if (slot->ops.resolve(slot->backing_arg, gfn << TDP_PAGE_LG2, lg2, TDP_R, &page)) {
