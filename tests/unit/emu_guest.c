@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two-dimensional walks of the emulated walker: guest x86 tables of 4 and 5 levels and guest arm64 tables, each
- * entry read through the second stage; counts of references; who is blamed for which fault.
+ * Two-dimensional walks of the emulated walker: guest x86 tables of 4 and 5 levels and guest
+ * arm64 tables, each entry read through the second stage; counts of references; who is blamed for
+ * which fault.
  *
  * Guest-physical page i is P(32 + i): guest tables are in the guest pages 0 to 4.
  */

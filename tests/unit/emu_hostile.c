@@ -52,7 +52,10 @@ static void literal_words(void **state)
 
 	(void)state;
 	build(&r, tdp_emu_config_default(), HW);
-	/* The leaf 0x0000012345600002 (R only) rotated by 3, written down once without any helper. */
+	/*
+	 * The leaf 0x0000012345600002 (R only) rotated by 3, written down once without any
+	 * helper.
+	 */
 	r.page[4][5] = 0x0000091a2b000010ull;
 	expect_pa(&r, G + 0x123, TDP_R, OUT + 0x123);
 	assert_int_equal(r.exit.prot, TDP_R);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated walker as a machine: configuration, capabilities, arguments, foreign tables, and the way from a
- * raw exit to a struct tdp_fault.
+ * The emulated walker as a machine: configuration, capabilities, arguments, foreign tables, and
+ * the way from a raw exit to a struct tdp_fault.
  */
 #include "emu_tables.h"
 
@@ -18,9 +18,10 @@ static int probe(struct tdp_emu *emu, uint32_t format, struct tdp_backend_caps *
 static void default_capabilities(void **state)
 {
 	static const struct tdp_backend_caps want[] = {
-		[TDP_FMT_EPT] = {sizeof(want[0]), COMMON | TDP_CAP_EXEC_ONLY | TDP_CAP_FAULT_INVALIDATES,
-				 0x7, 52, 52, 5, 0},
-		[TDP_FMT_NPT] = {sizeof(want[0]), COMMON | TDP_CAP_FAULT_INVALIDATES, 0x7, 52, 52, 5, 0},
+		[TDP_FMT_EPT] = {sizeof(want[0]),
+				 COMMON | TDP_CAP_EXEC_ONLY | TDP_CAP_FAULT_INVALIDATES, 0x7, 52, 52, 5, 0},
+		[TDP_FMT_NPT] = {sizeof(want[0]), COMMON | TDP_CAP_FAULT_INVALIDATES, 0x7, 52,
+				 52, 5, 0},
 		[TDP_FMT_S2_4K] = {sizeof(want[0]), COMMON | TDP_CAP_EXEC_ONLY, 0x7, 48, 48, 4, 0},
 		[TDP_FMT_TEST] = {sizeof(want[0]), COMMON | TDP_CAP_EXEC_ONLY, 0xb, 32, 48, 5, 0},
 	};
@@ -195,14 +196,16 @@ static void foreign_tables(void **state)
 					      TDP_R, &exit),
 			 TDP_EMU_BUS_ERROR);
 	/* A/D in a machine without; a bad register; bad arguments. */
-	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, hw, 0, foreign_read, &f, 0, TDP_R, &exit),
+	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, hw, 0, foreign_read, &f, 0, TDP_R,
+					      &exit),
 			 TDP_EINVAL);
 	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, bad, COMMON, foreign_read, &f, 0, TDP_R,
 					      &exit),
 			 TDP_EINVAL);
 	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, hw, COMMON, NULL, &f, 0, TDP_R, &exit),
 			 TDP_EINVAL);
-	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, hw, COMMON, foreign_read, &f, 0, 3, &exit),
+	assert_int_equal(tdp_emu_walk_foreign(TDP_FMT_EPT, hw, COMMON, foreign_read, &f, 0, 3,
+					      &exit),
 			 TDP_EINVAL);
 	assert_int_equal(tdp_emu_walk_foreign(7, hw, COMMON, foreign_read, &f, 0, TDP_R, &exit),
 			 TDP_ENOTSUP);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated walker's nested-paging decoder against literal words of the APM (vol. 2, 5.3, 5.4, 15.25).
- * The gpa 0x8080604xxx has the index 1, 2, 3, 4 at the levels 3, 2, 1, 0.
+ * The emulated walker's nested-paging decoder against literal words of the APM (vol. 2, 5.3, 5.4,
+ * 15.25). The gpa 0x8080604xxx has the index 1, 2, 3, 4 at the levels 3, 2, 1, 0.
  */
 #include "emu_tables.h"
 

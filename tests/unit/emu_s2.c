@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated walker's Arm stage-2 decoder against literal descriptors (DDI 0487, D8.3, ESR_EL2, HPFAR_EL2).
- * The ipa 0x8080604xxx has the index 1, 2, 3, 4 at the Arm levels 0, 1, 2, 3.
+ * The emulated walker's Arm stage-2 decoder against literal descriptors (DDI 0487, D8.3, ESR_EL2,
+ * HPFAR_EL2). The ipa 0x8080604xxx has the index 1, 2, 3, 4 at the Arm levels 0, 1, 2, 3.
  */
 #include "emu_tables.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the unit tests of the emulated walker share: a small physical memory that tests fill with literal
- * words, one emu with one vCPU, and checks of exits. Nothing of lib/ is used.
+ * What the unit tests of the emulated walker share: a small physical memory that tests fill with
+ * literal words, one emu with one vCPU, and checks of exits. Nothing of lib/ is used.
  */
 #ifndef TDP_TEST_EMU_TABLES_H
 #define TDP_TEST_EMU_TABLES_H
@@ -109,7 +109,8 @@ static inline void flush_vcpu(struct rig *r, struct tdp_emu_vcpu *v, uint64_t st
 /* An access that must succeed, with this output. */
 #define expect_pa(r, address, access, out)                                                         \
 	do {                                                                                       \
-		assert_int_equal(tdp_emu_access((r)->v, (address), (access), &(r)->exit), TDP_EMU_OK);\
+		assert_int_equal(tdp_emu_access((r)->v, (address), (access), &(r)->exit),          \
+				 TDP_EMU_OK);                                                      \
 		assert_int_equal((r)->exit.reason, TDP_EMU_OK);                                    \
 		assert_int_equal((r)->exit.pa, (out));                                             \
 		assert_int_equal((r)->exit.gpa, (address));                                        \

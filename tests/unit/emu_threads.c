@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated walker from several threads: a flush waits for walks and nothing of before survives it, no
- * Accessed or Dirty bit is lost beside software that changes the same entries, vCPUs come and go.
+ * The emulated walker from several threads: a flush waits for walks and nothing of before
+ * survives it, no Accessed or Dirty bit is lost beside software that changes the same entries,
+ * vCPUs come and go.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -189,8 +190,9 @@ static void *walker(void *arg)
 }
 
 /*
- * Between reading an entry and setting a bit in it, the entry may go: then the bit is not set, or a zapped
- * entry would come back to life. No TLB, no flush: walks hit the moment as often as can be.
+ * Between reading an entry and setting a bit in it, the entry may go: then the bit is not set, or
+ * a zapped entry would come back to life. No TLB, no flush: walks hit the moment as often as can
+ * be.
  */
 static void no_bit_in_a_zapped_entry(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated walker's caches: what stays, what each flush drops and what it does not, tags, cached pointers
- * to tables, forbidden pages, twins. EPT tables unless a test says otherwise.
+ * The emulated walker's caches: what stays, what each flush drops and what it does not, tags,
+ * cached pointers to tables, forbidden pages, twins. EPT tables unless a test says otherwise.
  */
 #include "emu_tables.h"
 
@@ -69,7 +69,10 @@ static void leaf_stays_until_covered(void **state)
 	rig_close(&r);
 }
 
-/* A one-page flush inside a huge page drops all of it; a flush of one vCPU drops nothing elsewhere. */
+/*
+ * A one-page flush inside a huge page drops all of it; a flush of one vCPU drops nothing
+ * elsewhere.
+ */
 static void huge_leaf_and_other_vcpus(void **state)
 {
 	struct tdp_emu_vcpu *u, *v;
@@ -155,7 +158,8 @@ static void drops_nothing_else(void **state)
 	}
 	seed = 1;
 	for (unsigned i = 0; i < 6000; i++)
-		assert_int_equal(tdp_emu_access(r.v, random_page(&seed), TDP_R, &r.exit), TDP_EMU_OK);
+		assert_int_equal(tdp_emu_access(r.v, random_page(&seed), TDP_R, &r.exit),
+				 TDP_EMU_OK);
 	seed = 1;
 	for (unsigned i = 0; i < 6000; i++) {
 		uint64_t page = random_page(&seed);
@@ -189,7 +193,10 @@ static void walk_cache_is_sticky(void **state)
 	assert_int_equal(r.exit.refs, 1);
 	flush_range(&r, G + 0x200000, 0x200000);
 	expect_pa(&r, G + 0x2000, TDP_R, OLD + 0x6000);
-	/* One page of what the table covers is enough: the leaf of G + 0x1000 stays, the pointer not. */
+	/*
+	 * One page of what the table covers is enough: the leaf of G + 0x1000 stays, the pointer
+	 * not.
+	 */
 	flush_range(&r, G + 0x3000, 0x1000);
 	expect_pa(&r, G + 0x1000, TDP_R, OLD + 0x5000);
 	expect_ept(&r, G + 0x3000, TDP_R, 0x181);
@@ -281,7 +288,7 @@ static void arm_denied_hit_livelocks(void **state)
 	r.page[0][0] = 0x123000 | 0x3 | 0x40 | 0x400; /* read only, 21 bits from level 2: no */
 	r.page[1][0] = P(0) | 0x3;
 	r.page[2][0] = P(1) | 0x3;
-	assert_int_equal(load_root(&r, r.v, TDP_FMT_S2_4K, P(2), 0x80080000ull | 0x50000 | 0x40 | 25, 0),
+	assert_int_equal(load_root(&r, r.v, TDP_FMT_S2_4K, P(2), 0x800d0000ull | 0x40 | 25, 0),
 			 TDP_OK);
 	expect_pa(&r, 0, TDP_R, 0x123000);
 	r.page[0][0] |= 0x80;
@@ -531,7 +538,10 @@ static void sizes_are_twins_on_arm(void **state)
 		assert_int_equal(load_root(&r, r.v, TDP_FMT_S2_4K, P(0), vtcr, 0), TDP_OK);
 		expect_pa(&r, 0, TDP_R, 0x40000000);
 		r.page[1][0] = 0x40000000 | 0x1 | 0xc0 | 0x400;
-		/* Another page of it, walked through the new block: the cached pointer goes first. */
+		/*
+		 * Another page of it, walked through the new block: the cached pointer goes
+		 * first.
+		 */
 		flush_vcpu(&r, r.v, 0x1000, 0x1000);
 		expect_pa(&r, 0x1000, TDP_R, 0x40001000);
 		assert_int_equal(r.violations, level < 2);

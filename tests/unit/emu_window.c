@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What happens when an entry changes after the emulated walker read it and before it sets a bit in it. The table
- * is write-protected; the walker's update traps, the handler changes the entry and lets the update go on.
+ * What happens when an entry changes after the emulated walker read it and before it sets a bit
+ * in it. The table is write-protected; the walker's update traps, the handler changes the entry
+ * and lets the update go on.
  */
 #include <signal.h>
 #include <sys/mman.h>
