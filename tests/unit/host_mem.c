@@ -158,7 +158,8 @@ static void test_poison(void **state)
 #else
 	(void)state;
 	assert_null(tdp_posix_env_memb()->table_state);
-	skip(); /* no AddressSanitizer in this build */
+	print_message("skipped: no AddressSanitizer in this build\n");
+	skip();
 #endif
 }
 

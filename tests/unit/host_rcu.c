@@ -315,8 +315,6 @@ static void test_offline(void **state)
 	struct synchronizer s = {.rcu = rcu};
 	pthread_t thread;
 
-	if (!rcu->thread_offline)
-		skip();
 	rcu->thread_register();
 	assert_int_equal(pthread_create(&thread, NULL, synchronizer_main, &s), 0);
 	usleep(WHILE_US);
@@ -373,7 +371,7 @@ int main(void)
 		ALL_FLAVOURS(test_synchronize_waits),
 		ALL_FLAVOURS(test_barrier),
 		ALL_FLAVOURS(test_order),
-		ALL_FLAVOURS(test_offline),
+		PER_FLAVOUR(test_offline, "qsbr"),
 		ALL_FLAVOURS(test_two_flavours),
 	};
 
