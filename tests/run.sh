@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Builds every preset and runs all of their tests as one CTest run, whose summary is the last thing said.
-# A build is a test as well (PRESET:build). Build trees are kept below build/, or $TDP_BUILD_ROOT.
+# A build is a test as well (PRESET/build). Build trees are kept below build/, or $TDP_BUILD_ROOT.
 set -eu
 
 usage()
@@ -72,14 +72,14 @@ install_packages()
 
 # ---- builds -------------------------------------------------------------------------------------
 
-# build PRESET: leaves the log and status for the test PRESET:build.
+# build PRESET: leaves the log and status for the test PRESET/build.
 build()
 {
 	slow=OFF
 	# Once is enough for what takes long.
 	[ "$1" != dev ] || [ $quick = 1 ] || slow=ON
 	status=0
-	{ cmake -S "$source" --preset "$1" -B "$root/$1" "-DTDP_TEST_PREFIX=$1:" \
+	{ cmake -S "$source" --preset "$1" -B "$root/$1" "-DTDP_TEST_PREFIX=$1/" \
 		"-DTDP_SLOW_TESTS=$slow" -Wno-unused-cli &&
 		cmake --build "$root/$1" -j "$jobs" -- -k 0; } >"$all/$1.log" 2>&1 || status=$?
 	printf '%s\n' '#!/bin/sh' "grep -E -A 12 'FAILED:|CMake Error|error:' '$all/$1.log' | head -n 200" \
@@ -92,8 +92,8 @@ for preset in $presets; do
 	echo "building $preset"
 	(cd "$source" && build "$preset")
 	{
-		printf 'add_test([=[%s:build]=] sh "%s/%s.build")\n' "$preset" "$all" "$preset"
-		printf 'set_tests_properties([=[%s:build]=] PROPERTIES LABELS build)\n' "$preset"
+		printf 'add_test([=[%s/build]=] sh "%s/%s.build")\n' "$preset" "$all" "$preset"
+		printf 'set_tests_properties([=[%s/build]=] PROPERTIES LABELS build)\n' "$preset"
 		[ ! -f "$root/$preset/CTestTestfile.cmake" ] || printf 'subdirs("%s")\n' "$root/$preset"
 	} >>"$all/CTestTestfile.cmake"
 done

@@ -13,17 +13,11 @@
 /* The walker stands in the same process: it sees tables where we do, so linear_offset is 0. */
 #define HOST_ENV(flavour)                                                                          \
 	{                                                                                          \
-		.size = sizeof(struct tdp_env),                                                    \
-		.chunk_alloc = tdpi_host_chunk_alloc,                                              \
-		.chunk_free = tdpi_host_chunk_free,                                                \
-		.obj_alloc = tdpi_host_obj_alloc,                                                  \
-		.obj_free = tdpi_host_obj_free,                                                    \
-		.rcu = &tdpi_host_rcu_##flavour,                                                   \
-		.wait = tdpi_host_wait,                                                            \
-		.wake = tdpi_host_wake,                                                            \
-		.relax = tdpi_host_relax,                                                          \
-		.log = tdpi_host_log,                                                              \
-		.table_state = HOST_TABLE_STATE,                                                   \
+		.size = sizeof(struct tdp_env), .chunk_alloc = tdpi_host_chunk_alloc,              \
+		.chunk_free = tdpi_host_chunk_free, .obj_alloc = tdpi_host_obj_alloc,              \
+		.obj_free = tdpi_host_obj_free, .rcu = &tdpi_host_rcu_##flavour,                   \
+		.wait = tdpi_host_wait, .wake = tdpi_host_wake, .relax = tdpi_host_relax,          \
+		.log = tdpi_host_log, .table_state = HOST_TABLE_STATE,                             \
 	}
 
 static const struct tdp_env env_memb = HOST_ENV(memb);

@@ -112,7 +112,10 @@ static void test_pending(void **state)
 	env->rcu->thread_unregister();
 }
 
-#define PER_FLAVOUR(test, name) {#test "(" name ")", test, NULL, NULL, (void *)(uintptr_t)name}
+#define PER_FLAVOUR(test, name)                                                                    \
+	{                                                                                          \
+#test "(" name ")", test, NULL, NULL, (void *)(uintptr_t)name                      \
+	}
 #define ALL_FLAVOURS(test)                                                                         \
 	PER_FLAVOUR(test, "memb"), PER_FLAVOUR(test, "mb"), PER_FLAVOUR(test, "qsbr"),             \
 		PER_FLAVOUR(test, "bp")

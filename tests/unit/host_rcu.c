@@ -178,7 +178,8 @@ struct garbage {
 
 static void garbage_spoil(struct tdp_rcu_head *head)
 {
-	struct garbage *g = (struct garbage *)(void *)((char *)head - offsetof(struct garbage, head));
+	struct garbage *g =
+		(struct garbage *)(void *)((char *)head - offsetof(struct garbage, head));
 
 	g->value = 0xdead;
 	free(g);
@@ -356,7 +357,10 @@ static void test_two_flavours(void **state)
 	}
 }
 
-#define PER_FLAVOUR(test, name) {#test "(" name ")", test, NULL, NULL, (void *)(uintptr_t)name}
+#define PER_FLAVOUR(test, name)                                                                    \
+	{                                                                                          \
+#test "(" name ")", test, NULL, NULL, (void *)(uintptr_t)name                      \
+	}
 #define ALL_FLAVOURS(test)                                                                         \
 	PER_FLAVOUR(test, "memb"), PER_FLAVOUR(test, "mb"), PER_FLAVOUR(test, "qsbr"),             \
 		PER_FLAVOUR(test, "bp")

@@ -45,9 +45,9 @@ static void test_wait(void **state)
 		word = 0;
 		atomic_store(&awake, 0);
 		for (unsigned i = 0; i < WAITERS; i++)
-			assert_int_equal(pthread_create(&thread[i], NULL, waiter,
-							(void *)(uintptr_t)env),
-					 0);
+			assert_int_equal(
+				pthread_create(&thread[i], NULL, waiter, (void *)(uintptr_t)env),
+				0);
 		/* Some rounds find them asleep, some on their way. */
 		if (round & 1)
 			usleep(2000);
