@@ -25,7 +25,7 @@ void host_look(struct run *run, unsigned epoch);
 /* Clear Accessed everywhere; every page touched since the last time must have been young. */
 void host_age(struct run *run, unsigned epoch);
 /*
- * Forget who was young, after huge pages were made: where the MMU sets Accessed they start young, as
+ * Forget who was young, after huge pages were made: where the MMU sets Accessed they start so, as
  * it may just have used a small one; elsewhere they do not.
  */
 void host_age_anew(struct run *run);
