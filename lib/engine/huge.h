@@ -166,7 +166,7 @@ static int split(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 			continue;
 		}
 		if (ret == MAP_AGAIN)
-			iter_restart(&it);
+			iter_stale(&it);
 		else
 			iter_breathe(&it, op);
 	}

@@ -81,6 +81,19 @@ static inline void iter_restart(struct iter *it)
 	it->fresh = true;
 }
 
+/*
+ * The current table was cut off: go down again. Only a root that has been torn down has stale tables at
+ * the top; nothing will ever be in them again, so the walk steps over them.
+ */
+static inline void iter_stale(struct iter *it)
+{
+	unsigned shift = level_shift(it->level + 1);
+
+	if (it->level == it->root->table->level)
+		it->next = tdpi_min64(((it->next >> shift) + 1) << shift, it->end);
+	iter_restart(it);
+}
+
 /* Make t current; its run starts at the entry over it->next. */
 static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned level)
 {

@@ -100,7 +100,7 @@ static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_
 		if (protect_run(op, &it, span, track))
 			iter_breathe(&it, op);
 		else
-			iter_restart(&it);
+			iter_stale(&it);
 	}
 	return TDP_OK;
 }
@@ -157,7 +157,7 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 		struct tdpi_locked l;
 
 		if (!tdpi_table_lock(op->mm, it.t, &l)) {
-			iter_restart(&it);
+			iter_stale(&it);
 			continue;
 		}
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level))
@@ -193,7 +193,7 @@ static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 		struct tdpi_locked l;
 
 		if (!tdpi_table_lock(op->mm, it.t, &l)) {
-			iter_restart(&it);
+			iter_stale(&it);
 			continue;
 		}
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level)) {
@@ -287,7 +287,7 @@ static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		if (ret == 1)
 			return 1;
 		if (ret == MAP_AGAIN)
-			iter_restart(&it);
+			iter_stale(&it);
 		else
 			iter_breathe(&it, op);
 	}

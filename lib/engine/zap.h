@@ -113,7 +113,7 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	iter_init(&it, op->mm, root, span, 0);
 	while (iter_table(&it)) {
 		if (!zap_run(&z, &it)) {
-			iter_restart(&it);
+			iter_stale(&it);
 			continue;
 		}
 		if (op->max_tables && op->gather.freed >= op->max_tables)
@@ -218,7 +218,7 @@ static uint64_t compact(struct tdpi_op *op, struct tdp_root *root, struct tdpi_s
 		if (it.level != level)
 			continue;
 		if (!tdpi_table_lock(op->mm, it.t, &l)) {
-			iter_restart(&it);
+			iter_stale(&it);
 			continue;
 		}
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(level))
