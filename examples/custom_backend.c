@@ -147,6 +147,7 @@ static int use(struct machine *m, struct tdp_mm *mm, struct tdp_vcpu *vcpu)
 	CHECK(guest_access(m, vcpu, 0x7000, TDP_R, &pa) == TDP_FAULT_FIXED);
 	CHECK(tdp_test_age(mm, 0, page) == 1);
 	/* Unmapped is unmapped: the walker itself says so. */
+	CHECK(guest_access(m, vcpu, 0xa000, TDP_R, &pa) == TDP_FAULT_FIXED);
 	CHECK(!tdp_zap(mm, 0, page, 0));
 	CHECK(walk(m, 0x7000, TDP_R, &pa) != 0 && walk(m, 0xa000, TDP_R, &pa) == 0);
 	printf("%u root loads, %u flushes\n", m->loads, m->flushes);

@@ -180,7 +180,7 @@ static void rounds(FILE *out, const struct result *results, unsigned n, const st
 		snprintf(text, sizeof(text), "  round %u%s", e - first, e == first ? " (all)" : "");
 		row(out, text, results, n, offsetof(struct result, dirty) + e * sizeof(uint64_t));
 	}
-	heading(out, "young pages (4K) found by aging");
+	heading(out, "young memory found by aging, in pages of 4K");
 	for (unsigned e = 0; e < plan->epochs; e++) {
 		char text[48];
 
@@ -229,7 +229,7 @@ unsigned report_table(FILE *out, const struct result *results, unsigned n,
 	heading(out, "what every format must answer alike (hashes)");
 	differ += SAME("  each access: page, data, outcome", answers);
 	differ += SAME("  dirty pages of each round", dirty_hash);
-	differ += SAME("  young pages of each epoch", young_hash);
+	differ += SAME("  young 4K pages of each epoch", young_hash);
 	differ += SAME("  memory at the end", memory);
 	differ += SAME("  all translations at the end", translations);
 	label(out, "seconds");
