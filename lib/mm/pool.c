@@ -121,11 +121,12 @@ static bool over_limit(const struct tdp_mm *mm, unsigned pages)
 
 int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
 {
-	struct tdpi_chunk *fresh = NULL;
 	struct tdpi_table *t = NULL;
 
 	tdpi_lock(&mm->env, &mm->pool_lock);
-	while (!over_limit(mm, pages) && !(t = pool_try(mm, pages)) && !fresh) {
+	while (!over_limit(mm, pages) && !(t = pool_try(mm, pages))) {
+		struct tdpi_chunk *fresh;
+
 		/* The host may sleep in there, so not under the lock; then everything is looked at anew. */
 		tdpi_unlock(&mm->env, &mm->pool_lock);
 		fresh = chunk_new(mm);
@@ -159,6 +160,7 @@ void tdpi_pool_give(struct tdp_mm *mm, struct tdpi_table *t)
 	struct tdpi_chunk *empty = NULL;
 	bool was_full;
 
+	TDPI_ASSERT(t->state != TDPI_TABLE_FREE);
 	if (mm->flags & TDP_MM_SCRUB)
 		memset(va, 0, TDP_PAGE_SIZE);
 	if (mm->env.table_state)
