@@ -5,17 +5,18 @@
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
 	else
-		echo "needs root: $*" >&2
-		return 1
+		sudo "$@"
 	fi
 }
 
 install_packages() {
 	if ! command -v apt-get >/dev/null; then
 		echo "missing, and no apt-get here; please install: $*" >&2
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+		echo "missing, and you are not root; please: apt-get install $*" >&2
 		exit 1
 	fi
 	echo "installing: $*" >&2
