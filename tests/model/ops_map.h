@@ -178,7 +178,7 @@ static void op_populate(struct run *r)
 {
 	struct span p = any_span(r);
 	uint32_t flags = 0;
-	uint64_t done = 0, hole;
+	uint64_t done = 0, hole, around;
 	struct model_rules rules = { .any_size = false };
 	int status, want = TDP_OK;
 	struct model_slot *s;
@@ -208,11 +208,13 @@ static void op_populate(struct run *r)
 		if (status != TDP_OK && (pages > hole || (done & (TEST_PAGE - 1))))
 			model_complain(&r->m, "populate did %#llx bytes, the hole is at page %llu",
 				       (ull)done, (ull)hole);
-		rules.map_gfn = p.gfn;
-		rules.map_end = p.gfn + pages;
+		/* A huge page may reach over both ends. */
+		around = (uint64_t)1 << (test_vm_max_lg2(&r->vm) - TDP_PAGE_LG2);
+		rules.map_gfn = p.gfn & ~(around - 1);
+		rules.map_end = pages ? (p.gfn + pages + around - 1) & ~(around - 1) : rules.map_gfn;
 		rules.young = flags & TDP_POPULATE_YOUNG;
 		rules.never_w = flags & TDP_POPULATE_READ;
-		model_observe(&r->m, p.as_id, p.gfn, p.gfn + p.pages, &rules);
+		model_observe(&r->m, p.as_id, rules.map_gfn, rules.map_end, &rules);
 		p = span_of(p.as_id, p.gfn, pages);
 		if (pages && !all_mapped(r, &p))
 			model_complain(&r->m, "populated, but not all is mapped");

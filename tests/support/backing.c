@@ -122,9 +122,15 @@ bool test_backing_balanced(struct test_backing *b)
 
 void test_backing_fini(struct test_backing *b)
 {
+	size_t i;
+
 	if (!test_backing_balanced(b))
 		test_violation(b->env, "%llu pages resolved but %llu released",
 			       (unsigned long long)b->resolves_ok, (unsigned long long)b->releases);
+	for (i = 0; b->env->emu && i < RING; i++) /* another memory may live there next */
+		if (b->ring[2 * i + 1])
+			tdp_emu_allow(b->env->emu, b->ring[2 * i] << TDP_PAGE_LG2,
+				      (uint64_t)1 << b->ring[2 * i + 1]);
 	free(b->frame);
 	free(b->lg2);
 	free(b->fail);
