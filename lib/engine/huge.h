@@ -217,6 +217,7 @@ static void collapse_locked(struct tdpi_op *op, struct tdpi_locked l, struct tdp
 {
 	unsigned level = l.t->level;
 
+	tdpi_store_relaxed(&l.t->merges, (uint16_t)(l.t->merges + 1));
 	if (needs_break(op->mm, tdpi_entry_load(ref), leaf, level)) {
 		break_entry(op, l, ref, gfn);
 		tdpi_entry_publish(l, ref, leaf);

@@ -61,6 +61,7 @@ struct iter {
 	unsigned level, first, last;
 	tdpi_gfn_t gfn;       /* start of entry `first` */
 	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
+	uint16_t merges[FMT_LEVELS_MAX + 1];          /* of these tables when they were entered */
 };
 
 static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
@@ -103,12 +104,30 @@ static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned le
 	it->t = t;
 	it->level = level;
 	it->above[level] = t;
+	it->merges[level] = tdpi_load_relaxed(&t->merges);
 	it->entries = tdpi_table_entries(it->mm, t);
 	it->first = entry_index(it->next, level);
 	it->gfn = it->next >> shift << shift;
 	it->last = (last >> (shift + FMT_INDEX_LG2)) == (it->next >> (shift + FMT_INDEX_LG2)) ?
 			   entry_index(last, level) :
 			   ENTRIES - 1;
+}
+
+/* A break-before-make is under way: its end is when the table's lock is free. */
+static inline uint64_t iter_thaw(const struct iter *it, const tdpi_entry_t *ref)
+{
+	tdpi_lock(&it->mm->env, &it->t->lock);
+	tdpi_unlock(&it->mm->env, &it->t->lock);
+	return tdpi_entry_load_table(ref);
+}
+
+/*
+ * Was a table of this one merged into a leaf since it was visited? Then what the visit left to be done below
+ * stands here now. The count moves before the leaf appears.
+ */
+static inline bool iter_merged(const struct iter *it)
+{
+	return tdpi_load_relaxed(&it->t->merges) != it->merges[it->level];
 }
 
 /* From the current table's entry over it->next on: the next child table, or up, or the end. */
@@ -121,8 +140,15 @@ static inline bool iter_move(struct iter *it)
 		tdpi_gfn_t base = it->next >> (shift + FMT_INDEX_LG2);
 
 		while (it->level > it->min_level) {
-			uint64_t e = tdpi_entry_load_table(it->entries + entry_index(it->next, it->level));
+			const tdpi_entry_t *ref = it->entries + entry_index(it->next, it->level);
+			uint64_t e = tdpi_entry_load_table(ref);
 
+			if (fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
+				e = iter_thaw(it, ref);
+			if (tdpi_unlikely(iter_merged(it))) {
+				iter_enter(it, root_table(it->root, it->next), top);
+				return true;
+			}
 			if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE) {
 				iter_enter(it, table_below(it->mm, e, it->level), it->level - 1);
 				return true;

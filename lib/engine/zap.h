@@ -12,7 +12,10 @@
 
 #include "engine/huge.h"
 
-/* Subtrees above this many entries' worth are descended into first, so that no step is long (I18). */
+/*
+ * Larger subtrees are descended into first, and one of this size is cut off at a time, so that no step is
+ * long (I18): marking its tables stale, freeing them.
+ */
 #define ZAP_CUT_LEVEL 2u
 
 struct zap_run {
@@ -79,8 +82,11 @@ static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 	}
 }
 
-/* One table's run. False: the table was cut off by somebody else. */
-static bool zap_run(struct zap_run *z, const struct iter *it)
+/*
+ * One table's run. False: the table was cut off by somebody else. After a large subtree the run ends and with it,
+ * for now, the range of the walk: what comes before is still descended into, the rest is zap()'s next round.
+ */
+static bool zap_run(struct zap_run *z, struct iter *it)
 {
 	struct tdpi_op *op = z->op;
 	tdpi_gfn_t gfn = it->gfn, end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
@@ -91,8 +97,13 @@ static bool zap_run(struct zap_run *z, const struct iter *it)
 	if (!op->gather.quiet)
 		tdpi_gather_owed(&op->gather, z->l, tdpi_max64(gfn, z->span.start),
 				 tdpi_min64(end, z->span.end));
-	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level))
+	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
 		zap_entry(z, &it->entries[i], gfn);
+		if (z->cut && it->level >= ZAP_CUT_LEVEL) {
+			it->end = tdpi_min64(gfn + level_pages(it->level), it->end);
+			break;
+		}
+	}
 	tdpi_table_unlock(op->mm, z->l);
 	while (z->cut) {
 		struct tdpi_table *t = z->cut;

@@ -258,6 +258,7 @@ int tdp_mm_destroy(struct tdp_mm *mm)
 		mm->env.log(mm->env.priv, TDP_LOG_WARN, "destroyed with an invalidation still open");
 	/* No vCPU is left, so nothing walks from a root and nothing needs a flush. */
 	tdpi_roots_mark_invalid(mm);
+	tdpi_roots_mark_stopped(mm);
 	tdpi_roots_reclaim(mm, 0);
 	tdpi_retire_wait(mm);
 	tdpi_slots_destroy(mm);

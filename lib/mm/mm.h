@@ -43,7 +43,7 @@ struct tdpi_table {
 	uint16_t mmio;         /* of these, MMIO entries */
 	uint8_t level;
 	uint8_t state;         /* enum tdpi_table_state */
-	uint16_t reserved;
+	uint16_t merges;       /* tables here that became leaves: a walk that had passed looks again */
 	uint32_t removals;     /* batches of removals so far: tells a filler that its flush was in time */
 	uint64_t gfn;          /* of entry 0 */
 	tdp_role_t role;
@@ -85,6 +85,7 @@ struct tdp_root {
 	uint64_t generation;
 	uint32_t refs;            /* one is the mm's own, until invalid and torn down */
 	uint32_t invalid;
+	uint32_t stopped;         /* invalid, and no MMU can be walking from it any more */
 	uint32_t torn;            /* teardown finished: the mm's reference is gone */
 	uint32_t users;           /* references taken with tdp_root_get() by the caller of the library */
 	struct tdp_rcu_head rcu;
@@ -172,6 +173,7 @@ struct tdp_mm {
 
 	/* root.c */
 	uint32_t roots_lock;
+	uint32_t reload_lock;    /* one invalidation of all roots at a time; outside roots_lock */
 	uint32_t root_count;
 	struct tdp_root *roots;
 	uint64_t root_generation;

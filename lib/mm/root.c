@@ -215,22 +215,37 @@ uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm)
 	return n;
 }
 
+/* No MMU walks from an invalid root any more: it may be torn down without flushes. */
+void tdpi_roots_mark_stopped(struct tdp_mm *mm)
+{
+	tdpi_lock(&mm->env, &mm->roots_lock);
+	for (struct tdp_root *root = mm->roots; root; root = root->next)
+		if (root->invalid)
+			tdpi_store_release(&root->stopped, 1u);
+	tdpi_unlock(&mm->env, &mm->roots_lock);
+}
+
 void tdpi_roots_invalidate(struct tdp_mm *mm)
 {
 	struct tdpi_counts counts = {0};
 
-	if (!tdpi_roots_mark_invalid(mm))
-		return;
-	/*
-	 * On return no MMU walks from an old root and nothing cached from one is left, so the old trees need
-	 * no flush when they are torn down. A vCPU that loaded a new root before the reload was thrown out
-	 * of it as well; the generation tells it to load again.
-	 */
-	mm->backend.reload(mm->backend_ctx);
-	tdpi_add_acq_rel(&mm->reload_generation, 1);
-	tdpi_count(&counts, flush_all, 1);
-	tdpi_count(&counts, flush_cause[TDP_FLUSH_ROOT], 1);
-	tdpi_counts_merge(mm, &counts);
+	/* Who finds all roots invalid already returns only when the one that did it is through. */
+	tdpi_lock(&mm->env, &mm->reload_lock);
+	if (tdpi_roots_mark_invalid(mm)) {
+		/*
+		 * On return no MMU walks from an old root and nothing cached from one is left, so the old
+		 * trees need no flush when they are torn down. A vCPU that loaded a new root before the
+		 * reload was thrown out of it as well; the generation tells it to load again.
+		 */
+		tdpi_fence_seq_cst(); /* A3: pairs with change_root() */
+		mm->backend.reload(mm->backend_ctx);
+		tdpi_add_acq_rel(&mm->reload_generation, 1);
+		tdpi_roots_mark_stopped(mm);
+		tdpi_count(&counts, flush_all, 1);
+		tdpi_count(&counts, flush_cause[TDP_FLUSH_ROOT], 1);
+		tdpi_counts_merge(mm, &counts);
+	}
+	tdpi_unlock(&mm->env, &mm->reload_lock);
 }
 
 /* One root, one step. True: it is not finished. */
@@ -269,7 +284,7 @@ bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables)
 	uint64_t freed = 0;
 
 	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_INVALID) {
-		if (tdpi_load_acquire(&root->torn))
+		if (!tdpi_load_acquire(&root->stopped) || tdpi_load_acquire(&root->torn))
 			continue;
 		for (;;) {
 			uint64_t step = RECLAIM_STEP;

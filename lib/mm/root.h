@@ -30,6 +30,8 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 
 /* Mark all valid roots invalid (no backend call). How many. */
 uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm);
+/* … and say that nothing walks from them (destroy: no vCPU is left). */
+void tdpi_roots_mark_stopped(struct tdp_mm *mm);
 /* tdp_roots_reclaim() without checks. True: more to do. */
 bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables);
 /* tdp_roots_invalidate() without checks. */

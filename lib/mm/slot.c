@@ -85,10 +85,11 @@ void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, ui
 	struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
 	struct tdpi_slot *leaving = tdpi_load_acquire(&mm->leaving);
 
-	if (slot)
+	if (!slot && leaving && leaving->as_id == as_id)
+		slot = leaving; /* it moves: its log goes along */
+	/* By write protection the log was told when W was granted; again would be once too often. */
+	if (slot && tdpi_slot_log(slot) == TDP_LOG_DBIT)
 		tdpi_slot_mark(slot, gfn, count);
-	else if (leaving && leaving->as_id == as_id)
-		tdpi_slot_mark(leaving, gfn, count); /* it moves: its log goes along */
 }
 
 static uint64_t huge_index(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,

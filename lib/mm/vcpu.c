@@ -106,9 +106,38 @@ static int load_root(struct tdp_vcpu *v, struct tdp_root *root)
 	return TDP_OK;
 }
 
+/*
+ * A root can become invalid between finding and loading it, and the reload that throws vCPUs out can have
+ * passed this one already. It marks roots before it passes, we look after loading: one of the two sees
+ * the other (A3), so no vCPU is left on a root that is torn down without a flush.
+ */
+static int change_root(struct tdp_vcpu *v, tdp_role_t role)
+{
+	struct tdp_mm *mm = v->mm;
+	struct tdp_root *root, *old;
+	int ret;
+
+	do {
+		ret = tdpi_root_get(mm, role, &v->counts, &root);
+		if (ret)
+			return ret;
+		ret = load_root(v, root);
+		if (ret) {
+			tdpi_root_drop(mm, root);
+			return ret;
+		}
+		old = v->root;
+		v->root = root;
+		if (old)
+			tdpi_root_drop(mm, old);
+		tdpi_fence_seq_cst();
+	} while (tdpi_load_acquire(&root->invalid));
+	return TDP_OK;
+}
+
 int tdp_vcpu_load(struct tdp_vcpu *v)
 {
-	struct tdp_root *root, *old;
+	struct tdp_root *now;
 	struct tdp_mm *mm;
 	tdp_role_t role;
 	int ret;
@@ -120,24 +149,14 @@ int tdp_vcpu_load(struct tdp_vcpu *v)
 	if (ret)
 		return ret;
 	role = tdp_role_root(mm, v->as_id);
-	old = v->root;
-	if (old && old->role == role && !tdpi_load_acquire(&old->invalid) &&
+	now = v->root;
+	if (now && now->role == role && !tdpi_load_acquire(&now->invalid) &&
 	    v->loaded_generation == tdpi_load_acquire(&mm->reload_generation))
 		return TDP_OK;
-	ret = tdpi_root_get(mm, role, &v->counts, &root);
-	if (!ret) {
-		ret = load_root(v, root);
-		if (ret)
-			tdpi_root_drop(mm, root);
-	}
-	if (ret) {
+	ret = change_root(v, role);
+	if (ret)
 		unload(v);
-		return ret;
-	}
-	v->root = root;
-	if (old)
-		tdpi_root_drop(mm, old);
-	return TDP_OK;
+	return ret;
 }
 
 void tdp_vcpu_guest_enter(struct tdp_vcpu *v)
