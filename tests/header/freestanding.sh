@@ -11,7 +11,8 @@ foreign()
 {
 	out=$1
 	shift
-	"$CC" -nostdlib -r -o "$out" -Wl,--whole-archive "$@"
+	# shellcheck disable=SC2086
+	"$CC" ${CFLAGS:-} -nostdlib -r -o "$out" -Wl,--whole-archive "$@"
 	"$NM" -u "$out" | awk '{ print $NF }' |
 		grep -vxE 'memcpy|memmove|memset|memcmp|_GLOBAL_OFFSET_TABLE_' || :
 }
@@ -23,5 +24,6 @@ found=$(foreign "$scratch/core.o" "$core")
 
 # The negative: one call of libc beside the same objects is seen.
 echo 'int puts(const char *); int tdpi_bad(void); int tdpi_bad(void) { return puts("x"); }' >"$scratch/a.c"
-"$CC" -ffreestanding -c "$scratch/a.c" -o "$scratch/a.o"
+# shellcheck disable=SC2086
+"$CC" ${CFLAGS:-} -ffreestanding -c "$scratch/a.c" -o "$scratch/a.o"
 [ "$(foreign "$scratch/bad.o" "$core" "$scratch/a.o")" = puts ] || { echo "puts is not seen"; exit 1; }
