@@ -73,7 +73,7 @@ echo "building in $build ..." >&2
 # TDP_WERROR off: a user's newer compiler may have more warnings than ours.
 if ! { cmake --preset release -S "$top" -B "$build" -DTDP_BUILD_TESTS=OFF \
 		-DTDP_BUILD_BENCH=OFF -DTDP_BUILD_SHARED=OFF -DTDP_WERROR=OFF &&
-       cmake --build "$build" --target example_replay -j2; } >"$log" 2>&1; then
+       cmake --build "$build" --target example_replay example_hello -j2; } >"$log" 2>&1; then
 	cat "$log" >&2
 	echo "the build failed; its log is $log" >&2
 	exit 1
