@@ -122,16 +122,22 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	struct iter it;
 
 	iter_init(&it, op->mm, root, span, 0);
-	while (iter_table(&it)) {
-		if (!zap_run(&z, &it)) {
-			iter_stale(&it);
-			continue;
+	for (;;) {
+		while (iter_table(&it)) {
+			if (!zap_run(&z, &it)) {
+				iter_stale(&it);
+				continue;
+			}
+			if (op->max_tables && op->gather.freed >= op->max_tables)
+				return 1;
+			iter_breathe(&it, op);
 		}
-		if (op->max_tables && op->gather.freed >= op->max_tables)
-			return 1;
-		iter_breathe(&it, op);
+		if (it.end == span.end)
+			return 0;
+		it.next = it.end;
+		it.end = span.end;
+		iter_restart(&it);
 	}
-	return 0;
 }
 
 /* Tables that splitting the leaf over `edge` takes, so that the edge falls between two leaves. */
