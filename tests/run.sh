@@ -115,7 +115,7 @@ skips()
 	     /^skipped: / { why = ": " substr($0, 10) }
 	     /^\[  SKIPPED \] / && $4 != "test(s)," && !/listed below/ && !seen[name, $4]++ {
 			print "  " name ", " $4 why; why = "" }
-	     /^<end of output>/ { reason[name] = last }
+	     /^<end of output>/ { reason[name] = last ~ /^---/ ? "gave no reason" : last }
 	     { last = $0 }
 	     END { for (n in reason) print "reason " n " " reason[n] }' "$1"
 }
@@ -123,7 +123,7 @@ skips()
 if [ -f "$all/summary" ]; then
 	skips "$all/Testing/Temporary/LastTest.log" >"$all/skips"
 	echo
-	echo "Skipped:"
+	echo "Skipped, and why:"
 	sed -n 's/^[[:space:]]*[0-9]* - \(.*\) (Skipped)$/\1/p; s/^[[:space:]]*[0-9]* - \(.*\) (Disabled)$/\1/p' \
 		"$all/summary" | while read -r name; do
 		reason=$(awk -v n="$name" '$1 == "reason" && $2 == n { $1 = $2 = ""; print }' "$all/skips")
