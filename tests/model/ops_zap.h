@@ -20,6 +20,8 @@ static void zap_span(struct run *r, struct span p, uint32_t flags)
 	uint64_t first, n, lo = p.gfn, hi = p.gfn + p.pages;
 	int want = TDP_OK;
 
+	snprintf(r->m.where, sizeof(r->m.where), "op %llu (zap as %u, gfn %#llx, %llu pages, flags %#x)",
+		 (ull)r->op, p.as_id, (ull)p.gfn, (ull)p.pages, flags);
 	if ((flags & TDP_ZAP_STRICT) && !all_mapped(r, &p))
 		want = TDP_ENOENT;
 	expect(r, "tdp_zap", tdp_zap(r->vm.mm, p.as_id, p.range, flags), want);
