@@ -14,6 +14,7 @@ static void xlate_from_slot(const struct emu_slot *s, tdp_gpa_t gpa, struct emu_
 	x->level = s->level;
 	x->lg2 = (uint8_t)lg2;
 	x->clean = s->clean;
+	x->uncached = false;
 }
 
 static void cache_leaf(struct tdp_emu_vcpu *v, tdp_gpa_t gpa, const struct emu_xlate *x)
@@ -69,7 +70,7 @@ enum emu_fault tdpi_emu_translate(struct tdp_emu_vcpu *v, const struct emu_req *
 	}
 	fault = tdpi_emu_walk(&w, q, x);
 	v->refs += w.refs;
-	if (fault == EMU_F_NONE || (fault == EMU_F_DENIED && !faults_invalidate(v)))
+	if (fault == EMU_F_NONE || (fault == EMU_F_DENIED && !x->uncached && !faults_invalidate(v)))
 		cache_leaf(v, q->gpa, x);
 	else if (faults_invalidate(v) && fault != EMU_F_BUS)
 		drop_gpa(v, q->gpa);
@@ -259,7 +260,8 @@ int tdp_emu_access_gva(struct tdp_emu_vcpu *v, uint64_t gva, uint32_t access,
 	if (fault == EMU_F_BUS) {
 		fault = tdpi_emu_translate(v, &q, &x);
 		if (v->s1_mode != TDP_EMU_S1_OFF &&
-		    (fault == EMU_F_NONE || (fault == EMU_F_DENIED && !faults_invalidate(v))))
+		    (fault == EMU_F_NONE ||
+		     (fault == EMU_F_DENIED && !x.uncached && !faults_invalidate(v))))
 			cache_combined(v, &s, &x);
 		else if (fault != EMU_F_BUS && faults_invalidate(v))
 			tdpi_emu_map_drop_addr(&v->combined, v->regs.tag, gva);

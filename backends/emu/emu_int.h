@@ -86,6 +86,7 @@ struct emu_xlate {
 	uint32_t prot;     /* AND over the walk */
 	uint8_t level;     /* of the leaf or of the entry that ended the walk */
 	uint8_t lg2;
+	bool uncached; /* denied, and its Accessed is clear: no TLB may keep it */
 	bool clean;        /* Dirty must be set at the first write */
 };
 

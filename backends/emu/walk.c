@@ -93,11 +93,15 @@ static enum emu_fault leaf_access(struct emu_walk *w, const struct emu_req *q, s
 
 	x->lg2 = (uint8_t)level_shift(w->regs, x->level);
 	x->pa = e->pa | (q->gpa & (EMU_BIT(x->lg2) - 1));
+	x->uncached = false;
 	x->clean = e->set_d && !(q->want & TDP_W);
 	if (e->af_fault)
 		return EMU_F_AF;
-	if (q->want & ~x->prot)
+	if (q->want & ~x->prot) {
+		/* An entry whose Accessed is clear is never cached (DDI 0487, D8.5.1). */
+		x->uncached = e->set_a && word;
 		return EMU_F_DENIED;
+	}
 	bits = e->set_a | (q->want & TDP_W ? e->set_d : 0);
 	if (!bits || !word)
 		return EMU_F_NONE;
@@ -165,6 +169,7 @@ enum emu_fault tdpi_emu_walk(struct emu_walk *w, const struct emu_req *q, struct
 	x->pa = 0;
 	x->prot = 0;
 	x->clean = false;
+	x->uncached = false;
 	x->level = w->regs->start;
 	if (q->gpa >> w->regs->input_bits)
 		return EMU_F_ABSENT;

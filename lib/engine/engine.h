@@ -40,6 +40,7 @@ struct tdpi_map {
 	uint64_t seq;       /* snapshot from before the backing was looked up */
 	tdpi_gfn_t next;    /* out: first frame behind what was handled */
 	bool writable;      /* out: W was granted */
+	bool raised;        /* out: a leaf that was there changed */
 	struct tdp_mapping leaf; /* out: for FIXED and SPURIOUS */
 };
 

@@ -75,6 +75,9 @@ static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct td
 	it->min_level = min_level;
 	it->fresh = true;
 	it->t = NULL;
+	it->entries = NULL;
+	it->level = it->first = it->last = 0;
+	it->gfn = span.start;
 }
 
 static inline void iter_restart(struct iter *it)

@@ -206,6 +206,7 @@ static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
 		if (m->prefetch)
 			return TDP_FAULT_SPURIOUS;
 		ret = remap_leaf(op, l, ref, m, gfn, pa);
+		m->raised = true;
 		break;
 	case TDP_ENTRY_TABLE:
 		return MAP_AGAIN;
@@ -264,7 +265,8 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 	m->next = gfn;
 	m->writable = m->leaf.prot & TDP_W;
 	tdpi_table_unlock(op->mm, l);
-	if (ret >= 0 && ret != MAP_AGAIN)
+	/* Nothing was there: nothing can be cached. */
+	if (m->raised && ret >= 0 && ret != MAP_AGAIN)
 		flush_local(op, start, level);
 	return ret;
 }

@@ -37,7 +37,7 @@ static void retire_callback(struct tdp_rcu_head *head)
 		count++;
 	}
 	tdpi_lock(&mm->env, &mm->retire_lock);
-	tdpi_store_relaxed(&mm->retired, mm->retired - count);
+	tdpi_sub_relaxed(&mm->retired, count);
 	tdpi_store_relaxed(&mm->retire_running, 0u);
 	start_batch(mm);
 }
@@ -53,7 +53,7 @@ void tdpi_retire(struct tdp_mm *mm, struct tdpi_table *list, uint64_t count)
 	tdpi_lock(&mm->env, &mm->retire_lock);
 	last->next = mm->retire_pending;
 	mm->retire_pending = list;
-	tdpi_store_relaxed(&mm->retired, mm->retired + count);
+	tdpi_add_relaxed(&mm->retired, count);
 	start_batch(mm);
 }
 

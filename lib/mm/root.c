@@ -24,14 +24,20 @@ bool tdpi_root_hold(struct tdp_root *root)
 	return true;
 }
 
+static void root_discard(struct tdp_mm *mm, struct tdp_root *root)
+{
+	for (unsigned i = 0; i < mm->root_pages; i++)
+		tdpi_pool_give(mm, root_page(root, i));
+	mm->env.obj_free(mm->env.priv, root, sizeof(*root));
+}
+
 static void root_free(struct tdp_rcu_head *head)
 {
 	struct tdp_root *root = tdpi_container_of(head, struct tdp_root, rcu);
 	struct tdp_mm *mm = root->mm;
 
-	for (unsigned i = 0; i < mm->root_pages; i++)
-		tdpi_pool_give(mm, root_page(root, i));
-	mm->env.obj_free(mm->env.priv, root, sizeof(*root));
+	root_discard(mm, root);
+	tdpi_sub_relaxed(&mm->retired, mm->root_pages);
 }
 
 static void root_unlink(struct tdp_mm *mm, struct tdp_root *root)
@@ -59,6 +65,7 @@ bool tdpi_root_drop(struct tdp_mm *mm, struct tdp_root *root)
 	if (refs > 1)
 		return false;
 	root_unlink(mm, root);
+	tdpi_add_relaxed(&mm->retired, mm->root_pages);
 	mm->rcu.defer(&root->rcu, root_free); /* A3: after every reader of the list */
 	return true;
 }
@@ -125,12 +132,6 @@ static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 	return TDP_OK;
 }
 
-static void root_unmake(struct tdp_mm *mm, struct tdp_root *root)
-{
-	root_free(&root->rcu);
-	(void)mm;
-}
-
 int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts,
 		  struct tdp_root **root)
 {
@@ -163,7 +164,7 @@ int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts
 	}
 	tdpi_unlock(&mm->env, &mm->roots_lock);
 	if (found || ret)
-		root_unmake(mm, fresh);
+		root_discard(mm, fresh);
 	if (ret)
 		return ret;
 	if (found) {
