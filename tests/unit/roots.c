@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Roots: found before made, counted, bounded, invalidated at once, torn down later (rows R of FEATURES.md). */
+#include "machine.h"
+
+#include "engine/engine.h"
+#include "mm/root.h"
+
+#define RAM (4 * MIB)
+
+static struct tdp_root *get(const struct test_vm *vm, uint32_t as_id)
+{
+	struct tdp_root *root = NULL;
+
+	assert_int_equal(tdp_root_get(vm->mm, tdp_role_root(vm->mm, as_id), &root), TDP_OK);
+	assert_non_null(root);
+	return root;
+}
+
+static struct tdp_root_view view_of(const struct test_vm *vm, struct tdp_root *root)
+{
+	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+
+	assert_int_equal(tdp_root_view(vm->mm, root, &view), TDP_OK);
+	return view;
+}
+
+/* One table per page, all over a few tables: RAM at 0, mapped small, touched by CPU 0. */
+static void map_ram(struct test_vm *vm, uint32_t as_id, tdp_pa_t pa)
+{
+	assert_int_equal(test_vm_slot(vm, as_id, 0, RAM, pa, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+	assert_int_equal(tdp_populate(vm->mm, as_id, range_of(0, RAM), TDP_POPULATE_YOUNG, NULL),
+			 TDP_OK);
+}
+
+/* What one root holds, be it valid or not: the public walk only goes through valid ones. */
+struct contents {
+	struct tdp_visit visits[RAM / TEST_PAGE];
+	size_t count;
+};
+
+static int note_visit(void *arg, const struct tdp_visit *visit)
+{
+	struct contents *c = arg;
+
+	if (c->count == ARRAY_LEN(c->visits))
+		return TDP_ENOSPC;
+	c->visits[c->count++] = *visit;
+	return 0;
+}
+
+static struct contents *contents_of(const struct test_vm *vm, struct tdp_root *root)
+{
+	struct contents *c = calloc(1, sizeof(*c));
+	struct tdpi_span all = { 0, test_vm_size(vm) >> TDP_PAGE_LG2 };
+
+	assert_non_null(c);
+	tdpi_rcu_lock(vm->mm);
+	assert_int_equal(vm->mm->engine->walk(vm->mm, root, all, TDP_WALK_LEAF, note_visit, c), 0);
+	tdpi_rcu_unlock(vm->mm);
+	return c;
+}
+
+/* ---- finding and making ---- */
+
+static void same_role_same_root(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *a, *b, *other;
+	tdp_role_t role;
+	uint64_t allocs;
+
+	vm_up(&vm, state, NULL);
+	role = tdp_role_root(vm.mm, 0);
+	a = get(&vm, 0);
+	b = get(&vm, 0);
+	assert_ptr_equal(a, b);
+	assert_int_equal(stats_of(&vm).root_creates, 1);
+	assert_int_equal(stats_of(&vm).root_hits, 1);
+	other = get(&vm, 1);
+	assert_ptr_not_equal(other, a);
+	assert_true(view_of(&vm, other).pa != view_of(&vm, a).pa);
+	assert_true(view_of(&vm, other).generation != view_of(&vm, a).generation);
+	allocs = atomic_load(&vm.env.obj_allocs);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		tdp_role_t changed = role ^ UINT64_C(1) << bit;
+		struct tdp_root *c = NULL;
+		int ret = tdp_root_get(vm.mm, changed, &c);
+
+		if (bit >= 8 && bit < 11) { /* another address space: another root */
+			assert_int_equal(ret, TDP_OK);
+			assert_ptr_not_equal(c, a);
+			assert_true(view_of(&vm, c).pa != view_of(&vm, a).pa);
+			assert_int_equal(tdp_root_put(vm.mm, c), 0);
+			allocs = atomic_load(&vm.env.obj_allocs);
+		} else { /* nothing this mm can make */
+			assert_int_equal(ret, TDP_EINVAL);
+			assert_null(c);
+			assert_int_equal(atomic_load(&vm.env.obj_allocs), allocs);
+		}
+	}
+	assert_int_equal(tdp_root_put(vm.mm, a), 0);
+	assert_int_equal(tdp_root_put(vm.mm, b), 0);
+	assert_int_equal(tdp_root_put(vm.mm, other), 0);
+	vm_down(&vm);
+}
+
+static void address_spaces_are_apart(void **state)
+{
+	struct test_vm_options opts = { .cpus = 2 };
+	struct test_access a;
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, RAM, SLOT_PA, 0, NULL), TDP_OK);
+	assert_int_equal(test_vm_slot(&vm, 1, 0, RAM, SLOT_PA + RAM, 0, NULL), TDP_OK);
+	assert_int_equal(tdp_vcpu_set_as(vm.cpu[1].vcpu, 1), TDP_OK);
+	for (uint32_t cpu = 0; cpu < 2; cpu++) {
+		assert_int_equal(test_vm_access(&vm, cpu, 0x5000, TDP_W, &a), TEST_OK);
+		assert_int_equal(a.pa, SLOT_PA + cpu * RAM + 0x5000);
+	}
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(0, RAM), 0), TDP_OK);
+	assert_int_equal(translate(&vm, 0, 0x5000, NULL), TDP_ENOENT);
+	assert_int_equal(translate(&vm, 1, 0x5000, NULL), TDP_OK);
+	assert_int_equal(test_vm_touch(&vm, 0, 0x5000, TDP_W), 0);
+	assert_int_equal(tdp_zap(vm.mm, TDP_AS_ALL, range_of(0, RAM), 0), TDP_OK);
+	assert_int_equal(translate(&vm, 0, 0x5000, NULL), TDP_ENOENT);
+	assert_int_equal(translate(&vm, 1, 0x5000, NULL), TDP_ENOENT);
+	vm_down(&vm);
+}
+
+static void roots_are_bounded(void **state)
+{
+	struct test_vm_options opts = { .max_roots = 2 };
+	struct tdp_root *a, *b, *c = NULL;
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	a = get(&vm, 0);
+	b = get(&vm, 1);
+	assert_int_equal(tdp_root_get(vm.mm, tdp_role_root(vm.mm, 2), &c), TDP_ENOSPC);
+	assert_null(c);
+	assert_int_equal(tdp_vcpu_set_as(vm.cpu[0].vcpu, 2), TDP_OK);
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_ENOSPC);
+	assert_int_equal(stats_of(&vm).roots_valid, 2);
+	/* A root that is gone makes room. */
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(tdp_root_put(vm.mm, a), 0);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_OK);
+	assert_int_equal(tdp_root_put(vm.mm, b), 1);
+	vm_down(&vm);
+}
+
+static void no_memory_no_root(void **state)
+{
+	struct test_vm_options opts = { .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct tdp_root *root = NULL;
+	struct test_vm vm;
+	int ret = TDP_ENOMEM;
+
+	vm_up(&vm, state, &opts);
+	for (int64_t n = 1; ret == TDP_ENOMEM; n++) {
+		assert_true(n < 10);
+		test_env_fail(&vm.env, n);
+		ret = tdp_root_get(vm.mm, tdp_role_root(vm.mm, 0), &root);
+		test_env_fail(&vm.env, 0);
+		if (ret == TDP_ENOMEM) {
+			assert_null(root);
+			assert_int_equal(stats_of(&vm).roots_valid, 0);
+			assert_int_equal(atomic_load(&vm.env.tables), 0);
+		}
+	}
+	assert_int_equal(ret, TDP_OK);
+	assert_true(atomic_load(&vm.env.failed) >= 2); /* the object, and the chunk */
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	vm_down(&vm);
+}
+
+/* ---- references ---- */
+
+static void put_tells_the_last(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *root;
+	uint64_t pages;
+
+	vm_up(&vm, state, NULL);
+	root = get(&vm, 0);
+	assert_int_equal(tdp_root_try_get(root), TDP_OK);
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	pages = atomic_load(&vm.env.tables);
+	assert_int_equal(pages, vm.info.root_pages);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	test_rcu_run();
+	assert_int_equal(atomic_load(&vm.env.tables), pages); /* still held */
+	assert_int_equal(tdp_root_put(vm.mm, root), 1);
+	test_rcu_run();
+	assert_int_equal(atomic_load(&vm.env.tables), 0);
+	vm_down(&vm);
+}
+
+static void dead_root_cannot_be_got(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *root;
+
+	vm_up(&vm, state, NULL);
+	root = get(&vm, 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_true(tdp_root_is_invalid(root));
+	assert_int_equal(tdp_root_try_get(root), TDP_ENOENT);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(tdp_root_put(vm.mm, root), 1);
+	/* test_rcu frees nothing before it is told to, so the dead root can be looked at. */
+	assert_int_equal(tdp_root_try_get(root), TDP_ENOENT);
+	assert_false(tdpi_root_hold(root));
+	assert_int_equal(root->refs, 0);
+	vm_down(&vm);
+}
+
+static void kept_without_users(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *a, *b;
+	tdp_pa_t pa;
+
+	vm_up(&vm, state, NULL);
+	a = get(&vm, 0);
+	map_ram(&vm, 0, SLOT_PA);
+	pa = view_of(&vm, a).pa;
+	assert_int_equal(tdp_root_put(vm.mm, a), 0);
+	assert_int_equal(stats_of(&vm).roots_valid, 1);
+	assert_int_equal(translate(&vm, 0, 0x3000, NULL), TDP_OK);
+	b = get(&vm, 0);
+	assert_int_equal(view_of(&vm, b).pa, pa);
+	assert_int_equal(stats_of(&vm).root_creates, 1);
+	assert_int_equal(tdp_root_put(vm.mm, b), 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(stats_of(&vm).roots_invalid, 1);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(stats_of(&vm).roots_invalid, 0);
+	test_rcu_run();
+	assert_int_equal(atomic_load(&vm.env.tables), 0);
+	vm_down(&vm);
+}
+
+static void one_put_too_many_is_a_bug(void **state)
+{
+	struct test_vm_options opts = { .env_flags = TEST_ENV_QUIET };
+	struct tdp_mm_info info = { .size = (uint32_t)sizeof(info) };
+	struct test_vm vm;
+	struct tdp_root *root, *again = NULL;
+
+	vm_up(&vm, state, &opts);
+	map_ram(&vm, 0, SLOT_PA);
+	root = get(&vm, 0);
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_OK);
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	assert_int_equal(tdp_root_put(vm.mm, root), TDP_EIO);
+	assert_int_equal(atomic_load(&vm.env.bug_logs), 1);
+	assert_int_equal(tdp_mm_info(vm.mm, &info), TDP_OK);
+	assert_int_equal(info.bugged, 1);
+	/* The machine is lost, the host lives. */
+	assert_int_equal(tdp_root_get(vm.mm, tdp_role_root(vm.mm, 0), &again), TDP_EIO);
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_EIO);
+	assert_int_equal(fault(&vm, 0, 0, TDP_W), TDP_EIO);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(0, RAM), 0), TDP_EIO);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_EIO);
+	assert_int_equal(tdp_root_put(vm.mm, root), TDP_EIO);
+	assert_int_equal(atomic_load(&vm.env.bug_logs), 1); /* said once */
+	assert_int_equal(test_vm_fini(&vm), 1);
+}
+
+static void a_valid_root_keeps_its_last_reference(void **state)
+{
+	struct test_vm_options opts = { .env_flags = TEST_ENV_QUIET };
+	struct test_vm vm;
+	struct tdp_root *root;
+
+	vm_up(&vm, state, &opts);
+	root = get(&vm, 0);
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	/* Whatever reference it is that goes too often: the library's own stays. */
+	assert_false(tdpi_root_drop(vm.mm, root));
+	assert_int_equal(root->refs, 1);
+	assert_int_equal(vm.mm->bugged, 1);
+	assert_int_equal(test_vm_fini(&vm), 1);
+}
+
+static void pages_wait_for_readers(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *root, *seen;
+	uint64_t frees;
+
+	vm_up(&vm, state, NULL);
+	root = get(&vm, 0);
+	map_ram(&vm, 0, SLOT_PA);
+	frees = atomic_load(&vm.env.obj_frees);
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	/* Off the list, yet whole: somebody may stand on it. */
+	seen = vm.mm->roots;
+	assert_ptr_equal(seen, root);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_null(vm.mm->roots);
+	assert_int_equal(atomic_load(&vm.env.obj_frees), frees);
+	assert_true(atomic_load(&vm.env.tables) > vm.info.root_pages);
+	assert_null(seen->next);
+	test_rcu_run();
+	assert_int_equal(atomic_load(&vm.env.tables), 0);
+	assert_true(atomic_load(&vm.env.obj_frees) > frees);
+	vm_down(&vm);
+}
+
+static void destroy_counts_and_waits(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *root;
+	struct tdpi_table *lost;
+	uint64_t before;
+
+	/* Not while somebody holds a root or is a vCPU; then nothing has changed. */
+	vm_up(&vm, state, NULL);
+	map_ram(&vm, 0, SLOT_PA);
+	assert_int_equal(tdp_mm_destroy(vm.mm), TDP_EBUSY);
+	tdp_vcpu_destroy(vm.cpu[0].vcpu);
+	tdp_emu_vcpu_destroy(vm.cpu[0].emu);
+	vm.cpus = 0;
+	root = get(&vm, 0);
+	assert_int_equal(tdp_mm_destroy(vm.mm), TDP_EBUSY);
+	assert_int_equal(translate(&vm, 0, 0x1000, NULL), TDP_OK);
+	assert_int_equal(tdp_root_put(vm.mm, root), 0);
+	/* Callbacks wait when it begins, none when it is over. */
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(0, RAM), 0), TDP_OK);
+	assert_true(test_rcu_pending() > 0);
+	assert_int_equal(tdp_mm_destroy(vm.mm), 0);
+	assert_int_equal(test_rcu_pending(), 0);
+	assert_int_equal(atomic_load(&vm.env.chunk_bytes), 0);
+	vm.mm = NULL;
+	assert_int_equal(test_vm_fini(&vm), 0);
+
+	/* What it counts as lost it gives back all the same. */
+	vm_up(&vm, state, &(struct test_vm_options){ .env_flags = TEST_ENV_QUIET });
+	tdp_vcpu_destroy(vm.cpu[0].vcpu);
+	tdp_emu_vcpu_destroy(vm.cpu[0].emu);
+	vm.cpus = 0;
+	assert_int_equal(tdpi_pool_take(vm.mm, 1, &lost), TDP_OK);
+	assert_int_equal(tdp_mm_destroy(vm.mm), 1);
+	assert_int_equal(atomic_load(&vm.env.chunk_bytes), 0);
+	vm.mm = NULL;
+	before = atomic_load(&vm.env.violations);
+	assert_int_equal(before, 1); /* the census, of the page that was still in use */
+	atomic_store(&vm.env.tables, 0);
+	assert_int_equal(test_vm_fini(&vm), before);
+}
+
+/* ---- what is a root ---- */
+
+struct tables {
+	tdp_pa_t pa[64];
+	tdp_gpa_t gpa[64];
+	size_t count;
+};
+
+static int note_table(void *arg, const struct tdp_visit *visit)
+{
+	struct tables *t = arg;
+
+	if (t->count < ARRAY_LEN(t->pa)) {
+		t->gpa[t->count] = visit->gpa;
+		t->pa[t->count++] = visit->pa;
+	}
+	return 0;
+}
+
+static void only_roots_are_roots(void **state)
+{
+	struct tables t = { .count = 0 };
+	struct test_vm vm;
+	struct tdp_root *root;
+	tdp_pa_t pa;
+
+	vm_up(&vm, state, NULL);
+	map_ram(&vm, 0, SLOT_PA);
+	root = get(&vm, 0);
+	pa = view_of(&vm, root).pa;
+	assert_true(tdp_is_root(vm.mm, pa));
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t), 0);
+	assert_true(t.count > 0);
+	for (size_t i = 0; i < t.count; i++)
+		assert_false(tdp_is_root(vm.mm, t.pa[i]));
+	assert_false(tdp_is_root(vm.mm, SLOT_PA));
+	assert_false(tdp_is_root(vm.mm, pa + TEST_PAGE));
+	assert_false(tdp_is_root(vm.mm, 0));
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_true(tdp_is_root(vm.mm, pa)); /* invalid, but it lives */
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(tdp_root_put(vm.mm, root), 1);
+	assert_false(tdp_is_root(vm.mm, pa));
+	vm_down(&vm);
+}
+
+static void metadata_by_arithmetic(void **state)
+{
+	static const struct test_vm_options hosts[] = { { .chunk_lg2 = 0 },
+							{ .env_flags = TEST_ENV_HOOKS },
+							{ .chunk_lg2 = TEST_CHUNK_SMALL } };
+
+	for (size_t h = 0; h < ARRAY_LEN(hosts); h++) {
+		struct tables t = { .count = 0 };
+		struct test_vm vm;
+
+		vm_up(&vm, state, &hosts[h]);
+		map_ram(&vm, 0, SLOT_PA);
+		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table,
+					  &t),
+				 0);
+		assert_true(t.count > 0);
+		for (size_t i = 0; i < t.count; i++) {
+			const struct tdpi_table *meta = tdpi_table_at(vm.mm, t.pa[i]);
+
+			/* No search, no list: the page's address alone. */
+			assert_int_equal((uintptr_t)meta & (TDPI_META_SIZE - 1), 0);
+			assert_int_equal(tdpi_table_pa(vm.mm, meta), t.pa[i]);
+			assert_int_equal(meta->gfn, t.gpa[i] >> TDP_PAGE_LG2);
+			assert_ptr_equal(tdpi_table_of(vm.mm, tdpi_table_entries(vm.mm, meta)), meta);
+		}
+		vm_down(&vm);
+	}
+}
+
+/* ---- invalidation ---- */
+
+static void invalidate_costs_roots_not_mappings(void **state)
+{
+	struct test_vm_options opts = { .cpus = 2 };
+	struct tdp_emu_exit ex;
+	struct test_vm vm;
+	struct tdp_root *old, *fresh;
+	uint64_t tables, asked;
+
+	vm_up(&vm, state, &opts);
+	map_ram(&vm, 0, SLOT_PA);
+	old = get(&vm, 0);
+	for (uint32_t cpu = 0; cpu < 2; cpu++)
+		assert_int_equal(test_vm_touch(&vm, cpu, 0x7000, TDP_W), 0);
+	tables = tables_of(&vm);
+	asked = atomic_load(&vm.env.yield_asked);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(tables_of(&vm), tables); /* not one was visited or freed */
+	assert_int_equal(atomic_load(&vm.env.yield_asked), asked);
+	assert_int_equal(tdp_emu_cached(vm.emu, 0, RAM), 0);
+	for (uint32_t cpu = 0; cpu < 2; cpu++) {
+		assert_int_equal(tdp_emu_access(vm.cpu[cpu].emu, 0x7000, TDP_W, &ex), TDP_EMU_RELOAD);
+		assert_int_equal(tdp_vcpu_load(vm.cpu[cpu].vcpu), TDP_OK);
+	}
+	fresh = get(&vm, 0);
+	assert_ptr_not_equal(fresh, old);
+	assert_true(view_of(&vm, fresh).generation != view_of(&vm, old).generation);
+	assert_int_equal(translate(&vm, 0, 0x7000, NULL), TDP_ENOENT);
+	assert_int_equal(tdp_root_put(vm.mm, fresh), 0);
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	vm_down(&vm);
+}
+
+static void invalid_is_no_part_of_the_role(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *old, *fresh;
+	tdp_role_t role;
+
+	vm_up(&vm, state, NULL);
+	old = get(&vm, 0);
+	role = old->role;
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(old->role, role);
+	fresh = get(&vm, 0);
+	assert_int_equal(fresh->role, role);
+	assert_ptr_not_equal(fresh, old);
+	assert_true(tdp_root_is_invalid(old));
+	assert_false(tdp_root_is_invalid(fresh));
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	assert_int_equal(tdp_root_put(vm.mm, fresh), 0);
+	vm_down(&vm);
+}
+
+static void invalid_roots_are_left_alone(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *old;
+	struct contents *before, *after;
+	struct tdp_range all = { 0, RAM };
+	uint64_t young = 1, made = 1;
+
+	vm_up(&vm, state, NULL);
+	map_ram(&vm, 0, SLOT_PA);
+	old = get(&vm, 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	before = contents_of(&vm, old);
+	assert_int_equal(before->count, RAM / TEST_PAGE);
+	assert_int_equal(tdp_age(vm.mm, TDP_AS_ALL, all, &young), 0);
+	assert_int_equal(young, 0);
+	assert_int_equal(tdp_test_age(vm.mm, TDP_AS_ALL, all), 0);
+	assert_int_equal(tdp_write_protect(vm.mm, TDP_AS_ALL, all), TDP_OK);
+	assert_int_equal(tdp_split(vm.mm, TDP_AS_ALL, all, TDP_PAGE_LG2), TDP_OK);
+	assert_int_equal(tdp_collapse(vm.mm, TDP_AS_ALL, all, 0, &made), TDP_OK);
+	assert_int_equal(made, 0);
+	assert_int_equal(tdp_compact(vm.mm, TDP_AS_ALL, all), 0);
+	after = contents_of(&vm, old);
+	assert_memory_equal(before, after, sizeof(*before));
+	free(before);
+	free(after);
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	vm_down(&vm);
+}
+
+static void zap_reaches_invalid_roots(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *old;
+	struct contents *c;
+
+	vm_up(&vm, state, NULL);
+	map_ram(&vm, 0, SLOT_PA);
+	old = get(&vm, 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(MIB, MIB), 0), TDP_OK);
+	c = contents_of(&vm, old);
+	assert_int_equal(c->count, (RAM - MIB) / TEST_PAGE);
+	for (size_t i = 0; i < c->count; i++)
+		assert_true(c->visits[i].gpa < MIB || c->visits[i].gpa >= 2 * MIB);
+	free(c);
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	vm_down(&vm);
+}
+
+static void zap_beside_a_teardown(void **state)
+{
+	struct test_vm vm;
+	struct tdp_root *old;
+	struct contents *c;
+	int more;
+
+	vm_up(&vm, state, NULL);
+	map_ram(&vm, 0, SLOT_PA);
+	/* In the far half too, so that one step does not do it all. */
+	assert_int_equal(test_vm_slot(&vm, 0, test_vm_size(&vm) / 2, MIB, SLOT_PA + RAM,
+				      TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(test_vm_size(&vm) / 2, MIB), 0, NULL),
+			 TDP_OK);
+	old = get(&vm, 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	more = tdp_roots_reclaim(vm.mm, 1);
+	assert_int_equal(more, 1);
+	c = contents_of(&vm, old);
+	assert_true(c->count > 0);
+	free(c);
+	/* Half torn down it can still be found, so its memory can still be taken away. */
+	assert_int_equal(tdp_zap(vm.mm, 0, everything(&vm), 0), TDP_OK);
+	c = contents_of(&vm, old);
+	assert_int_equal(c->count, 0);
+	free(c);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(tdp_root_put(vm.mm, old), 1);
+	vm_down(&vm);
+}
+
+static void reclaim_is_quiet(void **state)
+{
+	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm vm;
+	uint64_t flushes, rounds = 0;
+
+	vm_up(&vm, state, &opts);
+	map_ram(&vm, 0, SLOT_PA);
+	assert_int_equal(test_vm_touch(&vm, 0, 0, TDP_W), 0);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	flushes = flushes_of(&vm);
+	while (tdp_roots_reclaim(vm.mm, 1) == 1) {
+		/* The new root works meanwhile. */
+		assert_int_equal(test_vm_touch(&vm, 1, (rounds % 16) * TEST_PAGE, TDP_W), 0);
+		assert_true(rounds++ < 10000);
+	}
+	assert_int_equal(stats_of(&vm).roots_invalid, 1); /* CPU 0 has not come by yet */
+	assert_int_equal(test_vm_touch(&vm, 0, 0, TDP_W), 0);
+	assert_int_equal(tdp_roots_reclaim(vm.mm, 0), 0);
+	assert_int_equal(stats_of(&vm).roots_invalid, 0);
+	assert_int_equal(flushes_of(&vm), flushes + stats_of(&vm).flush_cause[TDP_FLUSH_LOCAL]);
+	vm_down(&vm);
+}
+
+static void invalidate_aside(struct test_vm *vm, void *arg)
+{
+	(void)arg;
+	if (tdp_roots_invalidate(vm->mm) != TDP_OK)
+		test_violation(&vm->env, "invalidate failed");
+}
+
+static void invalidate_in_resolve(struct test_backing *b, tdp_gpa_t gpa)
+{
+	(void)gpa;
+	run_aside(b->on_resolve_arg, invalidate_aside, NULL);
+}
+
+static void faults_on_an_invalid_root_retry(void **state)
+{
+	struct test_backing b;
+	struct tdp_slot_desc desc;
+	struct test_vm vm;
+	struct tdp_root *old;
+	struct contents *c;
+	uint32_t id;
+
+	vm_up(&vm, state, NULL);
+	assert_int_equal(test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, 0, TDP_PAGE_LG2), TDP_OK);
+	desc = test_backing_slot(&b, 0, 0);
+	assert_int_equal(tdp_slot_add(vm.mm, &desc, &id), TDP_OK);
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_OK);
+	old = get(&vm, 0);
+	/* Invalid since it was loaded. */
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	assert_int_equal(fault(&vm, 0, 0x4000, TDP_W), TDP_FAULT_RETRY);
+	assert_int_equal(b.resolves_ok, 0);
+	c = contents_of(&vm, old);
+	assert_int_equal(c->count, 0);
+	free(c);
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	/* Invalid since its page was looked up. */
+	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_OK);
+	old = get(&vm, 0);
+	b.on_resolve = invalidate_in_resolve;
+	b.on_resolve_arg = &vm;
+	assert_int_equal(fault(&vm, 0, 0x4000, TDP_W), TDP_FAULT_RETRY);
+	b.on_resolve = NULL;
+	assert_int_equal(b.resolves_ok, 1);
+	c = contents_of(&vm, old);
+	assert_int_equal(c->count, 0);
+	free(c);
+	assert_int_equal(tdp_root_put(vm.mm, old), 0);
+	assert_int_equal(test_vm_touch(&vm, 0, 0x4000, TDP_W), 0);
+	assert_int_equal(tdp_slot_remove(vm.mm, id), TDP_OK);
+	test_backing_fini(&b);
+	vm_down(&vm);
+}
+
+int main(void)
+{
+	static const struct test_case cases[] = {
+		TEST_CASE(same_role_same_root),
+		TEST_CASE(address_spaces_are_apart),
+		TEST_CASE(roots_are_bounded),
+		TEST_CASE(no_memory_no_root),
+		TEST_CASE(put_tells_the_last),
+		TEST_CASE(dead_root_cannot_be_got),
+		TEST_CASE(kept_without_users),
+		TEST_CASE(one_put_too_many_is_a_bug),
+		TEST_CASE(a_valid_root_keeps_its_last_reference),
+		TEST_CASE(pages_wait_for_readers),
+		TEST_CASE(destroy_counts_and_waits),
+		TEST_CASE(only_roots_are_roots),
+		TEST_CASE(metadata_by_arithmetic),
+		TEST_CASE(invalidate_costs_roots_not_mappings),
+		TEST_CASE(invalid_is_no_part_of_the_role),
+		TEST_CASE(invalid_roots_are_left_alone),
+		TEST_CASE(zap_reaches_invalid_roots),
+		TEST_CASE(zap_beside_a_teardown),
+		TEST_CASE(reclaim_is_quiet),
+		TEST_CASE(faults_on_an_invalid_root_retry),
+	};
+
+	return test_run("roots", cases, ARRAY_LEN(cases));
+}
