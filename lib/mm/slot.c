@@ -92,12 +92,6 @@ void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, ui
 		tdpi_slot_mark(slot, gfn, count);
 }
 
-static uint64_t huge_index(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
-			   unsigned level)
-{
-	return (gfn >> tdpi_level_shift(mm, level)) - (slot->base >> tdpi_level_shift(mm, level));
-}
-
 unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
 			 unsigned max)
 {
@@ -114,7 +108,7 @@ unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, 
 			continue;
 		if (!slot->ops.resolve && (slot->pfn + (base - slot->base)) & (pages - 1))
 			continue;
-		if (tracked && tdpi_load_relaxed(&tracked[huge_index(mm, slot, gfn, level)]))
+		if (tracked && tdpi_load_relaxed(&tracked[tdpi_slot_huge_index(mm, slot, gfn, level)]))
 			continue;
 		return level;
 	}
@@ -206,29 +200,11 @@ static uint64_t dirty_bytes(const struct tdpi_slot *slot)
 	return (slot->pages + 63) / 64 * 8;
 }
 
-static uint64_t huge_count(const struct tdp_mm *mm, const struct tdpi_slot *slot, unsigned level)
-{
-	return huge_index(mm, slot, slot->base + slot->pages - 1, level) + 1;
-}
-
-static void tracked_free(struct tdp_mm *mm, struct tdpi_slot *slot)
-{
-	if (slot->tracked)
-		mm->env.obj_free(mm->env.priv, slot->tracked, slot->pages * sizeof(uint16_t));
-	slot->tracked = NULL;
-	for (unsigned l = 1; l < TDP_LEVELS_MAX; l++) {
-		if (slot->tracked_huge[l])
-			mm->env.obj_free(mm->env.priv, slot->tracked_huge[l],
-					 huge_count(mm, slot, l) * sizeof(uint32_t));
-		slot->tracked_huge[l] = NULL;
-	}
-}
-
 static void slot_destroy(struct tdp_mm *mm, struct tdpi_slot *slot)
 {
 	if (slot->dirty)
 		mm->env.obj_free(mm->env.priv, slot->dirty, dirty_bytes(slot));
-	tracked_free(mm, slot);
+	tdpi_slot_track_free(mm, slot);
 	mm->env.obj_free(mm->env.priv, slot, sizeof(*slot));
 }
 
@@ -409,7 +385,7 @@ static int move_locked(struct tdp_mm *mm, struct tdpi_slot *slot, tdpi_gfn_t bas
 	}
 	slots_rebuild(without, now, slot, NULL);
 	slot_leave(mm, slot, without);
-	tracked_free(mm, slot); /* counts by huge page depend on where the slot lies */
+	tdpi_slot_track_free(mm, slot); /* counts by huge page depend on where the slot lies */
 	slot->base = base;
 	slots_rebuild(with, without, NULL, slot);
 	slots_publish(mm, slot->as_id, with);
@@ -464,178 +440,4 @@ int tdp_slot_set_flags(struct tdp_mm *mm, uint32_t id, uint32_t flags)
 	}
 	tdpi_unlock(&mm->env, &mm->slots_lock);
 	return ret;
-}
-
-/* ---- write tracking ---- */
-
-static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
-{
-	if (!slot->tracked) {
-		uint16_t *tracked =
-			mm->env.obj_alloc(mm->env.priv, slot->pages * sizeof(uint16_t));
-
-		if (!tracked)
-			return TDP_ENOMEM;
-		tdpi_store_release(&slot->tracked, tracked);
-	}
-	for (unsigned l = 1; l < mm->levels; l++) {
-		uint32_t *huge;
-
-		if (!(mm->leaf_levels >> l & 1) || slot->tracked_huge[l])
-			continue;
-		huge = mm->env.obj_alloc(mm->env.priv,
-					 huge_count(mm, slot, l) * sizeof(uint32_t));
-		if (!huge)
-			return TDP_ENOMEM; /* what is there already serves next time */
-		tdpi_store_release(&slot->tracked_huge[l], huge);
-	}
-	return TDP_OK;
-}
-
-static void track_one(struct tdp_mm *mm, struct tdpi_slot *slot, tdpi_gfn_t gfn, bool on)
-{
-	uint16_t *count = &slot->tracked[gfn - slot->base];
-	uint16_t now = (uint16_t)(*count + (on ? 1 : -1));
-	int change = on ? now == 1 : -(now == 0);
-
-	tdpi_store_relaxed(count, now);
-	slot->tracked_pages += (uint64_t)(int64_t)change;
-	for (unsigned l = 1; l < TDP_LEVELS_MAX; l++) {
-		uint32_t *huge = slot->tracked_huge[l];
-
-		if (huge && change) {
-			huge += huge_index(mm, slot, gfn, l);
-			tdpi_store_relaxed(huge, *huge + (uint32_t)change);
-		}
-	}
-}
-
-/* Nothing changes unless all of the range can be counted. */
-int tdpi_slots_track(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, bool on)
-{
-	for (tdpi_gfn_t gfn = span.start; gfn < span.end;) {
-		struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
-		int ret;
-
-		if (!slot)
-			return TDP_ENOENT;
-		ret = tracked_alloc(mm, slot);
-		if (ret)
-			return ret;
-		for (; gfn < span.end && gfn < slot->base + slot->pages; gfn++)
-			if (slot->tracked[gfn - slot->base] == (on ? UINT16_MAX : 0))
-				return TDP_ENOSPC;
-	}
-	for (tdpi_gfn_t gfn = span.start; gfn < span.end; gfn++)
-		track_one(mm, tdpi_slot_at(mm, as_id, gfn), gfn, on);
-	tdpi_invalidate_lookups(mm);
-	return TDP_OK;
-}
-
-/* ---- asking ---- */
-
-int tdp_slot_find(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *id,
-		  struct tdp_slot_desc *desc)
-{
-	const struct tdpi_slot *slot;
-	int ret = tdpi_mm_check(mm);
-
-	if (ret)
-		return ret;
-	if (as_id >= TDP_AS_MAX || (desc && desc->size != sizeof(*desc)))
-		return TDP_EINVAL;
-	if (gpa >> mm->gpa_bits)
-		return TDP_ERANGE;
-	tdpi_rcu_lock(mm);
-	slot = tdpi_slot_at(mm, as_id, gpa >> TDP_PAGE_LG2);
-	if (slot && id)
-		*id = slot->id;
-	if (slot && desc) {
-		memset(desc, 0, sizeof(*desc));
-		desc->size = sizeof(*desc);
-		desc->flags = tdpi_load_relaxed(&slot->flags);
-		desc->gpa.start = slot->base << TDP_PAGE_LG2;
-		desc->gpa.size = slot->pages << TDP_PAGE_LG2;
-		desc->pa = slot->pfn << TDP_PAGE_LG2;
-		desc->prot = slot->prot;
-		desc->as_id = slot->as_id;
-		desc->backing = slot->backing;
-		desc->backing_arg = slot->backing_arg;
-		desc->backing_start = slot->backing_start;
-	}
-	tdpi_rcu_unlock(mm);
-	return slot ? TDP_OK : TDP_ENOENT;
-}
-
-struct found {
-	uint32_t as_id;
-	struct tdp_range range;
-};
-
-/* The part of a slot whose backing lies in [start, start + size). */
-static bool backing_part(const struct tdpi_slot *slot, uint64_t start, uint64_t size, struct found *f)
-{
-	uint64_t bytes = slot->pages << TDP_PAGE_LG2;
-	uint64_t from = tdpi_max64(start, slot->backing_start);
-	uint64_t to = tdpi_min64(start + size, slot->backing_start + bytes);
-
-	if (from >= to)
-		return false;
-	f->as_id = slot->as_id;
-	f->range.start = (slot->base << TDP_PAGE_LG2) + (from - slot->backing_start);
-	f->range.size = to - from;
-	return true;
-}
-
-int tdp_backing_ranges(struct tdp_mm *mm, uint64_t start, uint64_t size,
-		       int (*fn)(void *arg, uint32_t as_id, struct tdp_range range), void *arg)
-{
-	struct found *found = NULL;
-	uint64_t total = 0, n = 0;
-	int ret = tdpi_mm_check(mm);
-
-	if (ret)
-		return ret;
-	if (!fn || size == 0 || (start | size) & (TDP_PAGE_SIZE - 1))
-		return TDP_EINVAL;
-	if (start + size < start)
-		return TDP_ERANGE;
-	/* Collected first: fn may sleep and may call us. */
-	tdpi_lock(&mm->env, &mm->slots_lock);
-	for (unsigned as = 0; as < TDP_AS_MAX; as++)
-		total += mm->slots[as] ? mm->slots[as]->count : 0;
-	if (total)
-		found = mm->env.obj_alloc(mm->env.priv, total * sizeof(*found));
-	for (unsigned as = 0; found && as < TDP_AS_MAX; as++)
-		for (uint64_t i = 0; mm->slots[as] && i < mm->slots[as]->count; i++)
-			n += backing_part(mm->slots[as]->slot[i], start, size, &found[n]);
-	tdpi_unlock(&mm->env, &mm->slots_lock);
-	if (total && !found)
-		return TDP_ENOMEM;
-	for (uint64_t i = 0; i < n && !ret; i++)
-		ret = fn(arg, found[i].as_id, found[i].range);
-	if (found)
-		mm->env.obj_free(mm->env.priv, found, total * sizeof(*found));
-	return ret;
-}
-
-int tdp_max_lg2(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *lg2)
-{
-	const struct tdpi_slot *slot;
-	int ret = tdpi_mm_check(mm);
-
-	if (ret)
-		return ret;
-	if (!lg2 || as_id >= TDP_AS_MAX)
-		return TDP_EINVAL;
-	if (gpa >> mm->gpa_bits)
-		return TDP_ERANGE;
-	tdpi_rcu_lock(mm);
-	slot = tdpi_slot_at(mm, as_id, gpa >> TDP_PAGE_LG2);
-	if (slot)
-		*lg2 = TDP_PAGE_LG2 +
-		       tdpi_level_shift(mm, tdpi_slot_level(mm, slot, gpa >> TDP_PAGE_LG2,
-							     mm->levels - 1));
-	tdpi_rcu_unlock(mm);
-	return slot ? TDP_OK : TDP_ENOENT;
 }

@@ -40,6 +40,18 @@ static inline bool tdpi_slot_readonly(const struct tdpi_slot *slot)
 unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
 			 unsigned max);
 
+/* Which of the slot's huge pages at `level` holds gfn; the first may begin before the slot. */
+static inline uint64_t tdpi_slot_huge_index(const struct tdp_mm *mm, const struct tdpi_slot *slot,
+					    tdpi_gfn_t gfn, unsigned level)
+{
+	unsigned shift = tdpi_level_shift(mm, level);
+
+	return (gfn >> shift) - (slot->base >> shift);
+}
+
+/* slot_track.c: free the counts (the slot is found by nobody). */
+void tdpi_slot_track_free(struct tdp_mm *mm, struct tdpi_slot *slot);
+
 /* Taken before the backing is looked up (A4). */
 static inline uint64_t tdpi_invalidation_seq(const struct tdp_mm *mm)
 {
