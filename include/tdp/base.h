@@ -19,8 +19,7 @@ extern "C" {
 #define TDP_VERSION_MAJOR 0
 #define TDP_VERSION_MINOR 1
 #define TDP_VERSION_PATCH 0
-#define TDP_VERSION_NUMBER                                                                         \
-	(TDP_VERSION_MAJOR * 10000 + TDP_VERSION_MINOR * 100 + TDP_VERSION_PATCH)
+#define TDP_VERSION_NUMBER (TDP_VERSION_MAJOR * 10000 + TDP_VERSION_MINOR * 100 + TDP_VERSION_PATCH)
 
 /** Marks what the shared object exports; everything else is hidden. */
 #if defined(_WIN32)

@@ -19,7 +19,8 @@ extern "C" {
  * EPT violation (Intel SDM vol. 3C, table 28-7 "Exit Qualification for EPT Violations"): qualification,
  * guest-physical address, guest-linear address (used when bit 7 says it is valid).
  */
-TDP_API int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, struct tdp_fault *fault);
+TDP_API int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla,
+			   struct tdp_fault *fault);
 /** EPT misconfiguration: only the guest-physical address is reported (SDM vol. 3C, 29.3.3.1). */
 TDP_API int tdp_decode_ept_misconfig(uint64_t gpa, struct tdp_fault *fault);
 /** Nested page fault (AMD APM vol. 2, 15.25.6): EXITINFO1 error code, EXITINFO2 address. */

@@ -71,14 +71,14 @@ TDP_API void tdp_emu_vcpu_destroy(struct tdp_emu_vcpu *vcpu);
 
 enum tdp_emu_reason {
 	TDP_EMU_OK = 0,
-	TDP_EMU_RELOAD = 1,          /* no root is loaded (any more): tdp_vcpu_load() and again */
-	TDP_EMU_EPT_VIOLATION = 2,   /* raw.ept */
-	TDP_EMU_EPT_MISCONFIG = 3,   /* raw.ept.gpa only */
-	TDP_EMU_NPF = 4,             /* raw.npf */
-	TDP_EMU_S2_ABORT = 5,        /* raw.s2 */
-	TDP_EMU_TEST_FAULT = 6,      /* raw.test */
-	TDP_EMU_GUEST_FAULT = 7,     /* the guest's own stage-1 tables refuse: raw.guest */
-	TDP_EMU_BUS_ERROR = 8,       /* a table or guest page table is where no memory is */
+	TDP_EMU_RELOAD = 1,        /* no root is loaded (any more): tdp_vcpu_load() and again */
+	TDP_EMU_EPT_VIOLATION = 2, /* raw.ept */
+	TDP_EMU_EPT_MISCONFIG = 3, /* raw.ept.gpa only */
+	TDP_EMU_NPF = 4,           /* raw.npf */
+	TDP_EMU_S2_ABORT = 5,      /* raw.s2 */
+	TDP_EMU_TEST_FAULT = 6,    /* raw.test */
+	TDP_EMU_GUEST_FAULT = 7,   /* the guest's own stage-1 tables refuse: raw.guest */
+	TDP_EMU_BUS_ERROR = 8,     /* a table or guest page table is where no memory is */
 };
 
 /** What one access did, as the architecture reports it. */
@@ -90,11 +90,21 @@ struct tdp_emu_exit {
 	uint32_t refs;   /* table entries read for this access, both dimensions; 0: TLB hit */
 	uint32_t prot;   /* OK: TDP_R|W|X of the translation used */
 	union {
-		struct { uint64_t qualification, gpa, gla; } ept;
-		struct { uint64_t exitinfo1, exitinfo2; } npf;
-		struct { uint64_t esr, hpfar, far; } s2;
-		struct { uint64_t code, gpa; } test;
-		struct { uint64_t address, code; } guest; /* x86: CR2, #PF code (~0: #GP); arm64: FAR, ESR */
+		struct {
+			uint64_t qualification, gpa, gla;
+		} ept;
+		struct {
+			uint64_t exitinfo1, exitinfo2;
+		} npf;
+		struct {
+			uint64_t esr, hpfar, far;
+		} s2;
+		struct {
+			uint64_t code, gpa;
+		} test;
+		struct {
+			uint64_t address, code;
+		} guest; /* x86: CR2, #PF code (~0: #GP); arm64: FAR, ESR */
 	} raw;
 };
 
@@ -133,10 +143,11 @@ struct tdp_emu_stats {
 	uint32_t size;
 	uint32_t reserved;
 	uint64_t accesses, tlb_hits, walks, walk_cache_hits;
-	uint64_t refs;                        /* table entries read */
-	uint64_t refs_hist[TDP_EMU_REFS_MAX]; /* walks by number of references; last: that or more */
-	uint64_t accessed_set, dirty_set;     /* bits set in second-stage entries */
-	uint64_t exits;                       /* second-stage faults */
+	uint64_t refs; /* table entries read */
+	uint64_t
+		refs_hist[TDP_EMU_REFS_MAX]; /* walks by number of references; last: that or more */
+	uint64_t accessed_set, dirty_set;    /* bits set in second-stage entries */
+	uint64_t exits;                      /* second-stage faults */
 	uint64_t flush_range, flush_all, flush_vcpu, reloads;
 	uint64_t violations;
 };

@@ -56,7 +56,8 @@ struct tdp_mm_config {
 	uint32_t mmio_gen_bits; /* width of the MMIO generation, 3..16; 0: 16 */
 	uint32_t vmid;          /* goes into the root's register value (arm64); else must be 0 */
 	uint64_t table_limit;   /* bytes of table pages; 0: no limit */
-	uint64_t encrypt_mask;  /* x86: address bits set in every RAM leaf and table pointer (C-bit) */
+	uint64_t
+		encrypt_mask; /* x86: address bits set in every RAM leaf and table pointer (C-bit) */
 	const struct tdp_env *env;
 	const struct tdp_backend_ops *backend;
 	void *backend_ctx;
@@ -95,7 +96,7 @@ TDP_API void tdp_mm_abandon(struct tdp_mm *mm);
 
 struct tdp_mm_info {
 	uint32_t size;
-	uint32_t flags;       /* TDP_MM_* in force */
+	uint32_t flags; /* TDP_MM_* in force */
 	uint32_t format;
 	uint32_t gpa_bits;
 	uint32_t levels;      /* of the root: a root table is at level levels - 1 */
@@ -103,7 +104,7 @@ struct tdp_mm_info {
 	uint32_t leaf_levels; /* bit l: leaves at level l are used */
 	uint32_t ad;          /* 1: hardware Accessed, 2: hardware Dirty */
 	uint32_t root_pages;
-	uint32_t bugged;      /* 1: the mm is bugged */
+	uint32_t bugged; /* 1: the mm is bugged */
 };
 /** What an mm turned out to be. Context: any. Sleeps: no. */
 TDP_API int tdp_mm_info(const struct tdp_mm *mm, struct tdp_mm_info *info);
@@ -213,7 +214,8 @@ TDP_API int tdp_slot_find(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint
  * Returns the first non-zero answer of fn, else 0. TDP_ENOMEM: nothing was called.
  */
 TDP_API int tdp_backing_ranges(struct tdp_mm *mm, uint64_t start, uint64_t size,
-			       int (*fn)(void *arg, uint32_t as_id, struct tdp_range range), void *arg);
+			       int (*fn)(void *arg, uint32_t as_id, struct tdp_range range),
+			       void *arg);
 
 /* ---- faults ------------------------------------------------------------------------------------ */
 
@@ -228,13 +230,13 @@ enum tdp_fault_outcome {
 #define TDP_FAULT_OUTCOMES 6
 
 /* struct tdp_fault flags: what the hardware said. All are hints except PREFETCH and SIZE. */
-#define TDP_FAULT_PRESENT 0x01u    /* a translation was present (permission fault) */
-#define TDP_FAULT_RSVD 0x02u       /* reserved bit or misconfiguration */
+#define TDP_FAULT_PRESENT 0x01u     /* a translation was present (permission fault) */
+#define TDP_FAULT_RSVD 0x02u        /* reserved bit or misconfiguration */
 #define TDP_FAULT_ACCESS_FLAG 0x04u /* arm64 Access flag fault */
-#define TDP_FAULT_WALK 0x08u       /* on an access to a guest page table */
-#define TDP_FAULT_GVA 0x10u        /* gva is valid */
-#define TDP_FAULT_SIZE 0x20u       /* arm64 address size fault: answered with TDP_ERANGE */
-#define TDP_FAULT_PREFETCH 0x40u   /* not a fault: map if nothing is there, as not accessed */
+#define TDP_FAULT_WALK 0x08u        /* on an access to a guest page table */
+#define TDP_FAULT_GVA 0x10u         /* gva is valid */
+#define TDP_FAULT_SIZE 0x20u        /* arm64 address size fault: answered with TDP_ERANGE */
+#define TDP_FAULT_PREFETCH 0x40u    /* not a fault: map if nothing is there, as not accessed */
 
 struct tdp_fault {
 	uint32_t size;   /* 0 counts as the whole structure */
@@ -248,11 +250,11 @@ struct tdp_fault {
 /** What a fault did; valid for outcomes FIXED and SPURIOUS (else only slot and gpa). */
 struct tdp_fault_result {
 	uint32_t size;
-	uint32_t lg2;   /* log2 of the page size of the leaf */
-	tdp_gpa_t gpa;  /* of the page */
-	tdp_pa_t pa;    /* of the page */
-	uint32_t prot;  /* of the leaf now */
-	uint32_t slot;  /* id, or ~0 */
+	uint32_t lg2;  /* log2 of the page size of the leaf */
+	tdp_gpa_t gpa; /* of the page */
+	tdp_pa_t pa;   /* of the page */
+	uint32_t prot; /* of the leaf now */
+	uint32_t slot; /* id, or ~0 */
 };
 
 /**
@@ -347,7 +349,7 @@ enum tdp_log_mode {
 	TDP_LOG_OFF = 0,
 	TDP_LOG_AUTO = 1,   /* DBIT where the MMU sets Dirty, else WRPROT */
 	TDP_LOG_WRPROT = 2, /* by write protection: one fault per page and round */
-	TDP_LOG_DBIT = 3,   /* by the Dirty bit: no fault per page. TDP_ENOTSUP without hardware D */
+	TDP_LOG_DBIT = 3, /* by the Dirty bit: no fault per page. TDP_ENOTSUP without hardware D */
 };
 /** Start with every page dirty instead of none. */
 #define TDP_LOG_INITIALLY_SET 0x100u
@@ -368,15 +370,16 @@ TDP_API int tdp_dirty_log(struct tdp_mm *mm, uint32_t slot, uint32_t mode);
  * Waits for a collapse or cut-off under way there, so that no write is lost.
  * Fails: TDP_ENOENT no slot or not logging; TDP_ERANGE first_page or words beyond the slot's last word.
  */
-TDP_API int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t *bitmap,
-			      size_t words);
+TDP_API int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t slot, uint64_t first_page,
+			      uint64_t *bitmap, size_t words);
 /** Return without clearing (for a later clear by range or mask). As harvest; no flush. */
 TDP_API int tdp_dirty_get(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t *bitmap,
 			  size_t words);
 /** Clear pages [first_page, first_page + pages) of a slot. One flush if any was dirty. */
 TDP_API int tdp_dirty_clear(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t pages);
 /** Clear the pages first_page + i whose bit i is set in mask. first_page is a multiple of 64. */
-TDP_API int tdp_dirty_clear_mask(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t mask);
+TDP_API int tdp_dirty_clear_mask(struct tdp_mm *mm, uint32_t slot, uint64_t first_page,
+				 uint64_t mask);
 /** Record a write by the host itself into a slot that is logged (no-op if not). Sleeps: no. */
 TDP_API int tdp_dirty_mark(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t pages);
 

@@ -33,7 +33,8 @@ struct tdp_mapping {
 	uint32_t prot;  /* TDP_R|W|X granted now (or when touched again), TDP_MT_*, TDP_SW() */
 };
 /** The leaf that maps gpa in the valid root of as_id. TDP_ENOENT: none. TDP_ERANGE: too high. */
-TDP_API int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, struct tdp_mapping *out);
+TDP_API int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa,
+			  struct tdp_mapping *out);
 
 enum tdp_entry_kind {
 	TDP_ENTRY_EMPTY = 0,
@@ -95,15 +96,15 @@ TDP_API int tdp_explain(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, char *
 
 struct tdp_report {
 	uint32_t size;
-	uint32_t errors;     /* broken invariants found */
-	uint64_t roots;      /* valid and invalid */
-	uint64_t tables;     /* reachable, roots included */
+	uint32_t errors; /* broken invariants found */
+	uint64_t roots;  /* valid and invalid */
+	uint64_t tables; /* reachable, roots included */
 	uint64_t leaves[TDP_LEVELS_MAX];
 	uint64_t mmio;
-	uint64_t retired;    /* tables waiting for their grace period */
-	uint64_t cached;     /* tables in vCPU caches */
-	uint64_t allocated;  /* tables out of the pool: == tables + retired + cached when quiet */
-	char first[128];     /* the first broken invariant, in words */
+	uint64_t retired;   /* tables waiting for their grace period */
+	uint64_t cached;    /* tables in vCPU caches */
+	uint64_t allocated; /* tables out of the pool: == tables + retired + cached when quiet */
+	char first[128];    /* the first broken invariant, in words */
 };
 /**
  * Check every invariant of every root. Returns 0 when all hold, TDP_EIO when not (the report says what).
@@ -131,7 +132,7 @@ struct tdp_stats {
 	uint32_t reserved;
 	uint64_t faults[TDP_FAULT_OUTCOMES]; /* by outcome */
 	uint64_t fault_errors;
-	uint64_t fault_fast;                 /* fixed without resolve() */
+	uint64_t fault_fast; /* fixed without resolve() */
 	uint64_t resolves;
 	uint64_t flush_range, flush_all, flush_vcpu;
 	uint64_t flush_cause[TDP_FLUSH_CAUSES]; /* one flush may have several */
@@ -141,8 +142,8 @@ struct tdp_stats {
 	uint64_t splits, collapses;
 	uint64_t roots_valid, roots_invalid;
 	uint64_t root_hits, root_creates;
-	uint64_t table_bytes;  /* of tables in use (linked, cached or waiting), 4K each */
-	uint64_t chunk_bytes;  /* taken from the host for tables, metadata included */
+	uint64_t table_bytes; /* of tables in use (linked, cached or waiting), 4K each */
+	uint64_t chunk_bytes; /* taken from the host for tables, metadata included */
 	uint64_t yields;
 };
 /** A snapshot; counters of running calls may be missing. */

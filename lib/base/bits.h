@@ -47,6 +47,7 @@ static inline uint64_t tdpi_max64(uint64_t a, uint64_t b)
 }
 
 /* The object that holds a member. */
-#define tdpi_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define tdpi_container_of(ptr, type, member)                                                       \
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

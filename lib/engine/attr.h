@@ -9,13 +9,13 @@
 #include "fmt/contract.h"
 
 struct tdpi_leaf_in {
-	uint32_t prot;    /* of the backing */
-	bool readonly;    /* slot */
+	uint32_t prot; /* of the backing */
+	bool readonly; /* slot */
 	bool write_tracked;
-	bool logging;     /* in any mode */
-	bool write;       /* the access writes */
-	bool old;         /* prefetch: not accessed yet */
-	bool hold_write;  /* populate: the first write shall still fault */
+	bool logging;    /* in any mode */
+	bool write;      /* the access writes */
+	bool old;        /* prefetch: not accessed yet */
+	bool hold_write; /* populate: the first write shall still fault */
 	unsigned level;
 };
 
@@ -24,7 +24,8 @@ struct tdpi_leaf_in {
  * for it, only at 4K: so whoever gets W is in the log. W => D, so that all racers of one access make the same
  * leaf and none needs to touch it again.
  */
-static inline struct tdpi_attr tdpi_leaf_attr(const struct tdpi_leaf_in *in, unsigned ad, bool af_fault)
+static inline struct tdpi_attr tdpi_leaf_attr(const struct tdpi_leaf_in *in, unsigned ad,
+					      bool af_fault)
 {
 	struct tdpi_attr a = {0};
 	bool w;
@@ -74,8 +75,7 @@ static inline enum tdpi_flush_need tdpi_flush_need(enum tdp_entry_kind from, enu
 	switch (from) {
 	case TDP_ENTRY_EMPTY:
 	case TDP_ENTRY_FROZEN:
-	case TDP_ENTRY_MMIO:
-		return TDPI_FLUSH_NONE; /* no MMU holds a translation of it */
+	case TDP_ENTRY_MMIO: return TDPI_FLUSH_NONE; /* no MMU holds a translation of it */
 	case TDP_ENTRY_TABLE:
 		/* A huge leaf over the same memory can wait, the table's page cannot be freed before. */
 		return to == TDP_ENTRY_LEAF ? TDPI_FLUSH_BATCH : TDPI_FLUSH_NOW;

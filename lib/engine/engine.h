@@ -18,37 +18,37 @@ struct tdpi_op {
 	struct tdp_mm *mm;
 	struct tdpi_cache *cache;
 	struct tdpi_counts *counts;
-	void *vcpu_cookie;        /* of the faulting vCPU, else NULL */
+	void *vcpu_cookie; /* of the faulting vCPU, else NULL */
 	bool no_yield;
-	uint64_t max_tables;      /* zap: stop after about that many tables; 0: no limit */
+	uint64_t max_tables; /* zap: stop after about that many tables; 0: no limit */
 	struct tdpi_gather gather;
 };
 
 /* A run of equal leaves to install: a fault is a run of one. */
 struct tdpi_map {
 	const struct tdpi_slot *slot;
-	tdpi_gfn_t gfn;     /* of the access; the run starts at its leaf */
-	uint64_t pfn;       /* output frame of gfn, contiguous around it as `level` and `end` need */
-	tdpi_gfn_t end;     /* install up to here at most (and to the end of one table) */
-	unsigned level;     /* wanted; lowered where smaller tables exist */
-	uint32_t prot;      /* of the backing */
+	tdpi_gfn_t gfn; /* of the access; the run starts at its leaf */
+	uint64_t pfn;   /* output frame of gfn, contiguous around it as `level` and `end` need */
+	tdpi_gfn_t end; /* install up to here at most (and to the end of one table) */
+	unsigned level; /* wanted; lowered where smaller tables exist */
+	uint32_t prot;  /* of the backing */
 	uint32_t access;
-	bool prefetch;      /* present entries stay as they are; new ones are old */
-	bool young;         /* … new ones are young all the same */
-	bool hold_write;    /* new ones do not get W yet */
-	uint32_t mmio_gen;  /* fast: the current MMIO generation */
-	uint64_t seq;       /* snapshot from before the backing was looked up */
-	tdpi_gfn_t next;    /* out: first frame behind what was handled */
-	bool writable;      /* out: W was granted */
-	bool raised;        /* out: a leaf that was there changed */
+	bool prefetch;           /* present entries stay as they are; new ones are old */
+	bool young;              /* … new ones are young all the same */
+	bool hold_write;         /* new ones do not get W yet */
+	uint32_t mmio_gen;       /* fast: the current MMIO generation */
+	uint64_t seq;            /* snapshot from before the backing was looked up */
+	tdpi_gfn_t next;         /* out: first frame behind what was handled */
+	bool writable;           /* out: W was granted */
+	bool raised;             /* out: a leaf that was there changed */
 	struct tdp_mapping leaf; /* out: for FIXED and SPURIOUS */
 };
 
 enum tdpi_age_mode { TDPI_AGE_CLEAR = 1, TDPI_AGE_FIRST = 2 };
 struct tdpi_age {
-	unsigned mode;      /* bits of enum tdpi_age_mode */
-	uint64_t young;     /* out: leaves found young */
-	uint64_t *bitmap;   /* bit per frame from `base` */
+	unsigned mode;    /* bits of enum tdpi_age_mode */
+	uint64_t young;   /* out: leaves found young */
+	uint64_t *bitmap; /* bit per frame from `base` */
 	tdpi_gfn_t base;
 };
 
@@ -70,15 +70,16 @@ struct tdpi_engine {
 	int (*fast)(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
 		    struct tdpi_map *m);
 	int (*map)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m);
-	int (*map_mmio)(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn, uint32_t generation,
-			uint64_t seq);
+	int (*map_mmio)(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn,
+			uint32_t generation, uint64_t seq);
 	uint64_t (*missing)(const struct tdp_mm *mm, struct tdp_root *root,
 			    const struct tdpi_slot *slot, struct tdpi_span span);
 
 	/* Removal (engine/zap.h). */
 	int (*zap)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
 		   unsigned cut_level);
-	uint64_t (*edge_tables)(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span);
+	uint64_t (*edge_tables)(const struct tdp_mm *mm, struct tdp_root *root,
+				struct tdpi_span span);
 	int (*zap_table)(struct tdpi_op *op, struct tdpi_table *t);
 	uint64_t (*compact)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 			    unsigned level);
@@ -97,7 +98,8 @@ struct tdpi_engine {
 		   struct tdpi_age *age);
 
 	/* Huge pages (engine/huge.h). */
-	int (*split)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, unsigned level);
+	int (*split)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+		     unsigned level);
 	bool (*candidate)(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,
 			  tdpi_gfn_t end, tdpi_gfn_t *gfn, uint64_t *pfn);
 	int (*collapse)(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t gfn,
@@ -108,8 +110,8 @@ struct tdpi_engine {
 			  struct tdp_mapping *out);
 	void (*path)(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
 		     struct tdp_path *path);
-	int (*walk)(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
-		    int (*fn)(void *arg, const struct tdp_visit *visit), void *arg);
+	int (*walk)(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span,
+		    uint32_t flags, int (*fn)(void *arg, const struct tdp_visit *visit), void *arg);
 	void (*check)(struct tdp_mm *mm, struct tdp_root *root, struct tdp_report *report);
 };
 

@@ -71,7 +71,8 @@ static void count_split(struct tdpi_op *op, unsigned level)
 }
 
 /* Split the leaf at ref of a locked table; op->cache has split_tables(level) tables. */
-static void split_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+static void split_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+			 tdpi_gfn_t gfn)
 {
 	unsigned level = l.t->level, shift = level_shift(level);
 	struct tdpi_table *top = tdpi_cache_take(op->cache), *rest = NULL;
@@ -196,7 +197,8 @@ static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint6
 			return false;
 		a = fmt_attr(e, level);
 		/* W may differ; then the huge page is write-protected and one fault gives W back. */
-		if ((a.prot ^ first.prot) & ~TDP_W || a.host_w != first.host_w || a.mmu_w != first.mmu_w)
+		if ((a.prot ^ first.prot) & ~TDP_W || a.host_w != first.host_w ||
+		    a.mmu_w != first.mmu_w)
 			return false;
 		accessed |= a.accessed;
 		writable &= (a.prot & TDP_W) != 0;
@@ -273,8 +275,8 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
  * The next table below `level` in [*gfn, end) that looks as if it could become a leaf: *gfn its range,
  * *pfn what its first entry maps. Unlocked; collapse() looks again.
  */
-static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned level, tdpi_gfn_t end,
-		      tdpi_gfn_t *gfn, uint64_t *pfn)
+static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,
+		      tdpi_gfn_t end, tdpi_gfn_t *gfn, uint64_t *pfn)
 {
 	struct tdpi_span span = {(*gfn + level_pages(level) - 1) >> level_shift(level)
 									    << level_shift(level),
@@ -291,7 +293,8 @@ static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned l
 			continue;
 		e = tdpi_entry_load(&it.entries[0]);
 		last = tdpi_entry_load(&it.entries[ENTRIES - 1]);
-		if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF || fmt_kind(last, it.level) != TDP_ENTRY_LEAF ||
+		if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF ||
+		    fmt_kind(last, it.level) != TDP_ENTRY_LEAF ||
 		    fmt_pa(last, it.level) - fmt_pa(e, it.level) !=
 			    (ENTRIES - 1) * level_pages(it.level) << TDP_PAGE_LG2)
 			continue;

@@ -50,16 +50,16 @@ static inline struct tdpi_table *table_below(const struct tdp_mm *mm, uint64_t e
 struct iter {
 	const struct tdp_mm *mm;
 	struct tdp_root *root;
-	tdpi_gfn_t next;      /* everything before is done */
+	tdpi_gfn_t next; /* everything before is done */
 	tdpi_gfn_t end;
-	tdpi_gfn_t yielded;   /* `next` at the last yield */
-	unsigned min_level;   /* tables below are not entered */
-	bool fresh;           /* start (again) at the root */
+	tdpi_gfn_t yielded; /* `next` at the last yield */
+	unsigned min_level; /* tables below are not entered */
+	bool fresh;         /* start (again) at the root */
 	/* The current table and its run of entries: */
 	struct tdpi_table *t;
 	tdpi_entry_t *entries;
 	unsigned level, first, last;
-	tdpi_gfn_t gfn;       /* start of entry `first` */
+	tdpi_gfn_t gfn;                               /* start of entry `first` */
 	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
 	uint16_t merges[FMT_LEVELS_MAX + 1];          /* of these tables when they were entered */
 };
@@ -111,9 +111,9 @@ static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned le
 	it->entries = tdpi_table_entries(it->mm, t);
 	it->first = entry_index(it->next, level);
 	it->gfn = it->next >> shift << shift;
-	it->last = (last >> (shift + FMT_INDEX_LG2)) == (it->next >> (shift + FMT_INDEX_LG2)) ?
-			   entry_index(last, level) :
-			   ENTRIES - 1;
+	it->last = (last >> (shift + FMT_INDEX_LG2)) == (it->next >> (shift + FMT_INDEX_LG2))
+			   ? entry_index(last, level)
+			   : ENTRIES - 1;
 }
 
 /* A break-before-make is under way: its end is when the table's lock is free. */
@@ -166,7 +166,7 @@ static inline bool iter_move(struct iter *it)
 		it->next = (base + 1) << (shift + FMT_INDEX_LG2);
 		if (it->next >= it->end)
 			return false;
-up:
+	up:
 		/* Up to the first table that also covers it->next; the top one may be the next root page. */
 		do {
 			if (it->level == top) {

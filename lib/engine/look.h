@@ -20,18 +20,14 @@ static uint64_t deciding_entry(const struct tdp_mm *mm, struct tdp_root *root, t
 		struct tdpi_locked l;
 
 		switch (fmt_kind(e, t->level)) {
-		case TDP_ENTRY_TABLE:
-			t = table_below(mm, e, t->level);
-			continue;
+		case TDP_ENTRY_TABLE: t = table_below(mm, e, t->level); continue;
 		case TDP_ENTRY_FROZEN:
 			if (tdpi_table_lock(mm, t, &l))
 				tdpi_table_unlock(mm, l);
 			else
 				t = root_table(root, gfn);
 			continue;
-		default:
-			*level = t->level;
-			return e;
+		default: *level = t->level; return e;
 		}
 	}
 }
@@ -48,14 +44,16 @@ static bool translate(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t
 	return true;
 }
 
-static void path(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn, struct tdp_path *out)
+static void path(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+		 struct tdp_path *out)
 {
 	struct tdpi_table *t = root_table(root, gfn);
 
 	out->first_level = t->level;
 	for (;;) {
 		unsigned level = t->level;
-		uint64_t e = tdpi_entry_load_table(tdpi_table_entries(mm, t) + entry_index(gfn, level));
+		uint64_t e =
+			tdpi_entry_load_table(tdpi_table_entries(mm, t) + entry_index(gfn, level));
 
 		out->entry[level] = e;
 		out->kind[level] = (uint8_t)fmt_kind(e, level);
@@ -108,7 +106,8 @@ static int walk_table(const struct walker *w, struct tdpi_table *t)
 	unsigned level = t->level, shift = level_shift(level);
 	tdpi_gfn_t gfn = tdpi_max64(t->gfn, w->span.start >> shift << shift);
 
-	for (; gfn < w->span.end && gfn - t->gfn < level_pages(level + 1); gfn += level_pages(level)) {
+	for (; gfn < w->span.end && gfn - t->gfn < level_pages(level + 1);
+	     gfn += level_pages(level)) {
 		uint64_t e = tdpi_entry_load_table(&entries[entry_index(gfn, level)]);
 		enum tdp_entry_kind kind = fmt_kind(e, level);
 		struct tdp_visit v;
@@ -136,14 +135,14 @@ static int walk_table(const struct walker *w, struct tdpi_table *t)
 	return 0;
 }
 
-static int walk(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span, uint32_t flags,
-		int (*fn)(void *arg, const struct tdp_visit *visit), void *arg)
+static int walk(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span,
+		uint32_t flags, int (*fn)(void *arg, const struct tdp_visit *visit), void *arg)
 {
 	struct walker w = {mm, span, flags, fn, arg};
 
 	for (unsigned i = 0; i < mm->root_pages; i++) {
-		int ret = walk_table(&w, (struct tdpi_table *)((uintptr_t)root->table +
-							       i * TDPI_META_SIZE));
+		int ret = walk_table(
+			&w, (struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE));
 
 		if (ret < 0)
 			return ret;

@@ -32,8 +32,8 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 {
 	struct tdp_mm *mm = op->mm;
 	unsigned shift = level_shift(level);
-	struct tdp_range r = {gfn >> shift << (shift + TDP_PAGE_LG2),
-			      level_pages(level) << TDP_PAGE_LG2};
+	struct tdp_range r = {gfn >> shift << (shift + TDP_PAGE_LG2), level_pages(level)
+									      << TDP_PAGE_LG2};
 
 	if (mm->caps.flags & TDP_CAP_FAULT_INVALIDATES || !op->vcpu_cookie)
 		return;
@@ -120,8 +120,7 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
 			break;
 	}
-	if (fmt_kind(e, level) == TDP_ENTRY_MMIO && !slot &&
-	    fmt_mmio_gen(e, level) == m->mmio_gen)
+	if (fmt_kind(e, level) == TDP_ENTRY_MMIO && !slot && fmt_mmio_gen(e, level) == m->mmio_gen)
 		return TDP_FAULT_MMIO;
 	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !tdpi_table_lock(op->mm, t, &l))
 		return TDP_ENOENT;
@@ -157,8 +156,8 @@ static struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_m
  * A leaf is there already. Same memory: raise (or, when the backing gives less now, lower) its rights in
  * place and keep what the MMU set. Other memory: refused, somebody forgot to invalidate.
  */
-static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, struct tdpi_map *m,
-		      tdpi_gfn_t gfn, uint64_t pa)
+static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+		      struct tdpi_map *m, tdpi_gfn_t gfn, uint64_t pa)
 {
 	unsigned level = l.t->level, ad = op->mm->ad;
 	struct tdpi_attr want = wanted_attr(op->mm, m, gfn, level, true), have, to;
@@ -192,8 +191,8 @@ static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 }
 
 /* One entry under its table's lock. */
-static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, struct tdpi_map *m,
-		     tdpi_gfn_t gfn)
+static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+		     struct tdpi_map *m, tdpi_gfn_t gfn)
 {
 	unsigned level = l.t->level;
 	uint64_t old = tdpi_entry_load(ref), pa;
@@ -208,12 +207,12 @@ static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
 		ret = remap_leaf(op, l, ref, m, gfn, pa);
 		m->raised = true;
 		break;
-	case TDP_ENTRY_TABLE:
-		return MAP_AGAIN;
+	case TDP_ENTRY_TABLE: return MAP_AGAIN;
 	default:
 		a = wanted_attr(op->mm, m, gfn, level, false);
 		if (old == fmt_empty_young(level) && !a.accessed) {
-			struct tdpi_map again = *m; /* hot before it was unmapped, hot again (A08) */
+			struct tdpi_map again =
+				*m; /* hot before it was unmapped, hot again (A08) */
 
 			again.young = true;
 			a = wanted_attr(op->mm, &again, gfn, level, false);
@@ -322,8 +321,7 @@ static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *r
 		if (tdpi_table_lock(op->mm, t, &l)) /* whoever breaks it holds the lock */
 			tdpi_table_unlock(op->mm, l);
 		return MAP_AGAIN;
-	default:
-		return grow(op, t, ref, m, seen);
+	default: return grow(op, t, ref, m, seen);
 	}
 }
 
@@ -382,7 +380,8 @@ static int map(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m)
 /* ---- MMIO ---- */
 
 /* A live leaf where no slot is: its slot is being removed, and the remover takes it away (IO04). */
-static int mmio_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, uint32_t generation)
+static int mmio_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+		      uint32_t generation)
 {
 	uint64_t old = tdpi_entry_load(ref);
 
@@ -449,8 +448,8 @@ static int map_mmio(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn, u
 
 /* ---- how many tables populating can take ---- */
 
-static uint64_t missing_below(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t start,
-			      tdpi_gfn_t end, unsigned level)
+static uint64_t missing_below(const struct tdp_mm *mm, const struct tdpi_slot *slot,
+			      tdpi_gfn_t start, tdpi_gfn_t end, unsigned level)
 {
 	uint64_t n = 0;
 
@@ -469,8 +468,8 @@ static uint64_t missing_below(const struct tdp_mm *mm, const struct tdpi_slot *s
 	return n;
 }
 
-static uint64_t missing(const struct tdp_mm *mm, struct tdp_root *root, const struct tdpi_slot *slot,
-			struct tdpi_span span)
+static uint64_t missing(const struct tdp_mm *mm, struct tdp_root *root,
+			const struct tdpi_slot *slot, struct tdpi_span span)
 {
 	struct iter it;
 	uint64_t n = 0;
@@ -482,7 +481,8 @@ static uint64_t missing(const struct tdp_mm *mm, struct tdp_root *root, const st
 		for (unsigned i = it.first; it.level > 0 && i <= it.last; i++) {
 			tdpi_gfn_t next = ((gfn >> level_shift(it.level)) + 1)
 					  << level_shift(it.level);
-			enum tdp_entry_kind kind = fmt_kind(tdpi_entry_load(&it.entries[i]), it.level);
+			enum tdp_entry_kind kind =
+				fmt_kind(tdpi_entry_load(&it.entries[i]), it.level);
 
 			next = tdpi_min64(next, span.end);
 			if ((kind == TDP_ENTRY_EMPTY || kind == TDP_ENTRY_MMIO) &&

@@ -45,7 +45,8 @@ static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
 }
 
 /* A leaf's Dirty bit is about to be forgotten: into the log, if anybody logs by Dirty bit. */
-static inline void note_dirty(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t gfn, uint64_t old)
+static inline void note_dirty(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t gfn,
+			      uint64_t old)
 {
 	if (tdpi_unlikely(tdpi_load_relaxed(&op->mm->dbit_logs) != 0) && fmt_dirty(old, l.t->level))
 		tdpi_note_dirty(op->mm, tdp_role_as(l.t->role), gfn, level_pages(l.t->level));

@@ -31,11 +31,12 @@ static inline bool stale_write(const struct tdpi_op *op, uint64_t e, unsigned le
 	return !FMT_AF_FAULT && !(op->mm->ad & TDPI_HW_A) && fmt_attr(e, level).mmu_w;
 }
 
-static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn,
-			 uint64_t old)
+static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+			 tdpi_gfn_t gfn, uint64_t old)
 {
 	unsigned level = l.t->level;
-	uint64_t bits = fmt_w_bits(level); /* all of them: the MMU may set one just now (arm64 DBM) */
+	uint64_t bits =
+		fmt_w_bits(level); /* all of them: the MMU may set one just now (arm64 DBM) */
 
 	if (old & bits) {
 		old = clear_leaf(op, l, ref, old, bits);
@@ -67,7 +68,8 @@ static void track_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *r
  * caller counted for that not suffice (it came back as a huge one meanwhile), all of it is protected: whoever
  * writes to the rest faults once and gets W back.
  */
-static bool protect_run(struct tdpi_op *op, const struct iter *it, struct tdpi_span span, bool track)
+static bool protect_run(struct tdpi_op *op, const struct iter *it, struct tdpi_span span,
+			bool track)
 {
 	tdpi_gfn_t gfn = it->gfn;
 	struct tdpi_locked l;
@@ -91,7 +93,8 @@ static bool protect_run(struct tdpi_op *op, const struct iter *it, struct tdpi_s
 	return true;
 }
 
-static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, bool track)
+static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+			 bool track)
 {
 	struct iter it;
 
@@ -122,8 +125,9 @@ static void set_bits(uint64_t *bits, uint64_t i, uint64_t n)
  * Logging by Dirty bit: OR the dirty leaves of a run into bits (from base on; NULL: nobody wants to know) and,
  * with clear, clean them. Huge leaves lose W instead: while logging, only 4K pages may be written.
  */
-static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn,
-			 struct tdpi_span span, uint64_t *bits, tdpi_gfn_t base, bool clear)
+static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+			 tdpi_gfn_t gfn, struct tdpi_span span, uint64_t *bits, tdpi_gfn_t base,
+			 bool clear)
 {
 	unsigned level = l.t->level;
 	tdpi_gfn_t start = tdpi_max64(gfn, span.start);
@@ -276,7 +280,8 @@ static int age_run(struct tdpi_op *op, const struct iter *it, struct tdpi_span s
 	return 0;
 }
 
-static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, struct tdpi_age *age)
+static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+	       struct tdpi_age *age)
 {
 	struct iter it;
 

@@ -63,12 +63,8 @@ static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 	struct tdpi_table *t;
 
 	switch (fmt_kind(e, level)) {
-	case TDP_ENTRY_LEAF:
-		zap_leaf(z, ref, gfn, e);
-		break;
-	case TDP_ENTRY_MMIO:
-		set_removed_mmio(z->op, z->l, ref);
-		break;
+	case TDP_ENTRY_LEAF: zap_leaf(z, ref, gfn, e); break;
+	case TDP_ENTRY_MMIO: set_removed_mmio(z->op, z->l, ref); break;
 	case TDP_ENTRY_TABLE:
 		if (level > z->cut_level || !covered(z->span, gfn, level) ||
 		    z->flags & TDP_ZAP_KEEP_YOUNG)
@@ -77,8 +73,7 @@ static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 		t->next = z->cut;
 		z->cut = t;
 		break;
-	default:
-		break;
+	default: break;
 	}
 }
 
@@ -89,7 +84,8 @@ static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 static bool zap_run(struct zap_run *z, struct iter *it)
 {
 	struct tdpi_op *op = z->op;
-	tdpi_gfn_t gfn = it->gfn, end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
+	tdpi_gfn_t gfn = it->gfn,
+		   end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
 
 	if (!tdpi_table_lock(op->mm, it->t, &z->l))
 		return false;
@@ -198,7 +194,8 @@ static int zap_table(struct tdpi_op *op, struct tdpi_table *t)
 
 /* ---- empty tables ---- */
 
-static bool compact_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+static bool compact_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+			  tdpi_gfn_t gfn)
 {
 	uint64_t e = tdpi_entry_load(ref);
 	struct tdpi_locked below;

@@ -38,12 +38,12 @@
  * fmt_mt_ok(prot); no TDP_MT_FORCE in formats that have no such bit (NPT, arm64: dropped).
  */
 struct tdpi_attr {
-	uint16_t prot;   /* TDP_R|W|X granted (tracked: saved), TDP_MT_*, TDP_MT_FORCE, TDP_SW() */
-	bool host_w;     /* backing permits writes */
-	bool mmu_w;      /* the engine may grant W by itself (host_w and not write-tracked) */
+	uint16_t prot; /* TDP_R|W|X granted (tracked: saved), TDP_MT_*, TDP_MT_FORCE, TDP_SW() */
+	bool host_w;   /* backing permits writes */
+	bool mmu_w;    /* the engine may grant W by itself (host_w and not write-tracked) */
 	bool accessed;
 	bool dirty;
-	bool tracked;    /* present for the engine, not for the MMU, until touched */
+	bool tracked; /* present for the engine, not for the MMU, until touched */
 };
 
 /* The next lower level that has leaves, of a bitmap of leaf levels with bit 0 set; level > 0. */
@@ -59,8 +59,8 @@ struct tdpi_root_geom {
 	tdp_pa_t pa;
 	uint32_t gpa_bits;
 	uint32_t levels;
-	uint32_t pages;   /* concatenated */
-	uint32_t ad;      /* TDPI_HW_* */
+	uint32_t pages; /* concatenated */
+	uint32_t ad;    /* TDPI_HW_* */
 	uint32_t vmid;
 	uint32_t pa_bits;
 };

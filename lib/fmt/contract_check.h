@@ -20,7 +20,7 @@
 #error "the format header does not define all constants of fmt/contract.h"
 #endif
 
-#define TDPI_FMT_IS(fn, ...) \
+#define TDPI_FMT_IS(fn, ...)                                                                       \
 	_Static_assert(_Generic(&fn, __VA_ARGS__ : 1, default : 0), #fn " breaks fmt/contract.h")
 
 TDPI_FMT_IS(fmt_empty, uint64_t (*)(unsigned));

@@ -79,21 +79,17 @@ static int s2_flags(unsigned fsc)
 	case 0x00:
 	case 0x01:
 	case 0x02:
-	case 0x03:
-		return TDP_FAULT_SIZE;
+	case 0x03: return TDP_FAULT_SIZE;
 	case 0x04:
 	case 0x05:
 	case 0x06:
-	case 0x07:
-		return 0;
+	case 0x07: return 0;
 	case 0x09:
 	case 0x0a:
-	case 0x0b:
-		return TDP_FAULT_ACCESS_FLAG | TDP_FAULT_PRESENT;
+	case 0x0b: return TDP_FAULT_ACCESS_FLAG | TDP_FAULT_PRESENT;
 	case 0x0d:
 	case 0x0e:
-	case 0x0f:
-		return TDP_FAULT_PRESENT;
+	case 0x0f: return TDP_FAULT_PRESENT;
 	default:
 		/* External aborts, TLB conflicts, level 0 and -1 leaves (LPA2 only), and so on. */
 		return -1;

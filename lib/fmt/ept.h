@@ -318,16 +318,12 @@ static inline bool ept_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 static inline bool ept_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
 	switch (ept_kind(e, level)) {
-	case TDP_ENTRY_EMPTY:
-		return e == ept_empty(level) || e == ept_empty_young(level);
-	case TDP_ENTRY_FROZEN:
-		return e == ept_frozen(level);
-	case TDP_ENTRY_MMIO:
-		return e == ept_mmio(level, ept_mmio_gen(e, level));
+	case TDP_ENTRY_EMPTY: return e == ept_empty(level) || e == ept_empty_young(level);
+	case TDP_ENTRY_FROZEN: return e == ept_frozen(level);
+	case TDP_ENTRY_MMIO: return e == ept_mmio(level, ept_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
 		return (e & ~(EPT_PA | EPT_A)) == EPT_RWX && !((e & EPT_PA) >> pa_bits);
-	case TDP_ENTRY_LEAF:
-		return ept_leaf_valid(e, level, pa_bits);
+	case TDP_ENTRY_LEAF: return ept_leaf_valid(e, level, pa_bits);
 	}
 	return false;
 }

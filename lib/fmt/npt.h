@@ -18,7 +18,7 @@
 #define NPT_MT TDPI_MASK(4, 3) /* PWT, PCD */
 #define NPT_A TDPI_BIT(5)
 #define NPT_D TDPI_BIT(6)
-#define NPT_PS TDPI_BIT(7)	    /* in a 4K leaf this is PAT and stays 0 */
+#define NPT_PS TDPI_BIT(7)          /* in a 4K leaf this is PAT and stays 0 */
 #define NPT_UNUSED TDPI_MASK(11, 8) /* G and AVL */
 #define NPT_PA TDPI_MASK(51, 12)    /* large leaves: bit 12 is PAT and, by alignment, 0 */
 #define NPT_HOST_W TDPI_BIT(52)
@@ -275,17 +275,13 @@ static inline bool npt_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 static inline bool npt_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
 	switch (npt_kind(e, level)) {
-	case TDP_ENTRY_EMPTY:
-		return e == npt_empty(level) || e == npt_empty_young(level);
-	case TDP_ENTRY_FROZEN:
-		return e == npt_frozen(level);
-	case TDP_ENTRY_MMIO:
-		return e == npt_mmio(level, npt_mmio_gen(e, level));
+	case TDP_ENTRY_EMPTY: return e == npt_empty(level) || e == npt_empty_young(level);
+	case TDP_ENTRY_FROZEN: return e == npt_frozen(level);
+	case TDP_ENTRY_MMIO: return e == npt_mmio(level, npt_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
 		return (e & ~(NPT_PA | NPT_A)) == (NPT_P | NPT_RW | NPT_US) &&
 		       !((e & NPT_PA) >> pa_bits);
-	case TDP_ENTRY_LEAF:
-		return npt_leaf_valid(e, level, pa_bits);
+	case TDP_ENTRY_LEAF: return npt_leaf_valid(e, level, pa_bits);
 	}
 	return false;
 }

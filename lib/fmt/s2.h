@@ -301,16 +301,12 @@ static inline bool s2_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 static inline bool s2_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
 	switch (s2_kind(e, level)) {
-	case TDP_ENTRY_EMPTY:
-		return e == s2_empty(level) || e == s2_empty_young(level);
-	case TDP_ENTRY_FROZEN:
-		return e == s2_frozen(level);
-	case TDP_ENTRY_MMIO:
-		return e == s2_mmio(level, s2_mmio_gen(e, level));
+	case TDP_ENTRY_EMPTY: return e == s2_empty(level) || e == s2_empty_young(level);
+	case TDP_ENTRY_FROZEN: return e == s2_frozen(level);
+	case TDP_ENTRY_MMIO: return e == s2_mmio(level, s2_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
 		return (e & ~S2_PA) == (S2_VALID | S2_NEXT) && !((e & S2_PA) >> pa_bits);
-	case TDP_ENTRY_LEAF:
-		return s2_leaf_valid(e, level, pa_bits);
+	case TDP_ENTRY_LEAF: return s2_leaf_valid(e, level, pa_bits);
 	}
 	return false;
 }

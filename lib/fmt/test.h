@@ -311,16 +311,11 @@ static inline bool tst_valid(uint64_t e, unsigned level, unsigned pa_bits)
 	uint64_t v = tst_in(e, level);
 
 	switch (tst_kind(e, level)) {
-	case TDP_ENTRY_EMPTY:
-		return e == tst_empty(level) || e == tst_empty_young(level);
-	case TDP_ENTRY_FROZEN:
-		return e == tst_frozen(level);
-	case TDP_ENTRY_MMIO:
-		return e == tst_mmio(level, tst_mmio_gen(e, level));
-	case TDP_ENTRY_TABLE:
-		return (v & ~TST_PA) == TST_TABLE && !(tst_pa(e, level) >> pa_bits);
-	case TDP_ENTRY_LEAF:
-		return tst_leaf_valid(v, level, pa_bits);
+	case TDP_ENTRY_EMPTY: return e == tst_empty(level) || e == tst_empty_young(level);
+	case TDP_ENTRY_FROZEN: return e == tst_frozen(level);
+	case TDP_ENTRY_MMIO: return e == tst_mmio(level, tst_mmio_gen(e, level));
+	case TDP_ENTRY_TABLE: return (v & ~TST_PA) == TST_TABLE && !(tst_pa(e, level) >> pa_bits);
+	case TDP_ENTRY_LEAF: return tst_leaf_valid(v, level, pa_bits);
 	}
 	return false;
 }

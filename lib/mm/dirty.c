@@ -51,7 +51,8 @@ static void each_root(struct tdpi_bulk *b, const struct tdpi_slot *slot, struct 
 	bool by_d = tdpi_slot_log(slot) == TDP_LOG_DBIT;
 
 	/* Invalid roots as well: until they are torn down, writes made through them are only known there. */
-	tdpi_for_each_root(mm, root, slot->as_id, TDPI_ROOTS_ALL) {
+	tdpi_for_each_root(mm, root, slot->as_id, TDPI_ROOTS_ALL)
+	{
 		tdpi_rcu_lock(mm);
 		if (harvest)
 			mm->engine->harvest(&b->op, root, span, harvest, span.start, clear);
@@ -74,9 +75,9 @@ static int log_prepare(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 		tdpi_store_release(&slot->dirty, dirty); /* stays until the slot goes */
 	}
 	for (uint64_t i = 0; i < words; i++) {
-		uint64_t all = i + 1 < words || slot->pages % 64 == 0 ?
-				       ~(uint64_t)0 :
-				       TDPI_BIT(slot->pages % 64) - 1;
+		uint64_t all = i + 1 < words || slot->pages % 64 == 0
+				       ? ~(uint64_t)0
+				       : TDPI_BIT(slot->pages % 64) - 1;
 
 		tdpi_store_relaxed(&dirty[i], mode & TDP_LOG_INITIALLY_SET ? all : 0);
 	}
@@ -190,7 +191,8 @@ static int check_words(const struct tdpi_slot *slot, uint64_t first, const uint6
 	return TDP_OK;
 }
 
-int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *bitmap, size_t words)
+int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *bitmap,
+		      size_t words)
 {
 	struct tdpi_slot *slot;
 	struct tdpi_span span;

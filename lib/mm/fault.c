@@ -78,7 +78,8 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 	tdpi_rcu_unlock(mm);
 	tdpi_count(a->op->counts, resolves, 1);
 	ret = slot->ops.resolve(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2,
-				TDP_PAGE_LG2 + tdpi_level_shift(mm, level), a->map.access, &a->page);
+				TDP_PAGE_LG2 + tdpi_level_shift(mm, level), a->map.access,
+				&a->page);
 	tdpi_rcu_lock(mm);
 	if (ret) {
 		tdpi_slot_drop(mm, slot);
@@ -172,8 +173,8 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 			m->level = pick_level(a, level);
 			/* Contiguous as far as the answer goes; linear slots to their end. */
 			block = TDPI_BIT(tdpi_min64(a->page.lg2, 63) - TDP_PAGE_LG2);
-			m->end = slot->ops.resolve ? (m->gfn & ~(block - 1)) + block :
-						     slot->base + slot->pages;
+			m->end = slot->ops.resolve ? (m->gfn & ~(block - 1)) + block
+						   : slot->base + slot->pages;
 			m->end = tdpi_min64(m->end, slot->base + slot->pages);
 			m->end = tdpi_min64(m->end, end);
 			ret = mm->engine->map(a->op, a->root, m);

@@ -27,7 +27,8 @@ void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
 
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts)
 {
-	unsigned i = (unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
+	unsigned i =
+		(unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
 
 	tdpi_gather_begin_flush_only(g, mm, counts);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
@@ -92,7 +93,7 @@ static struct tdpi_flushed gather_flush(struct tdpi_gather *g)
 {
 	if (g->start < g->end && !g->quiet)
 		tdpi_flush(g->mm, g->counts, g->start, g->end, g->causes);
-	return (struct tdpi_flushed){ g->number };
+	return (struct tdpi_flushed){g->number};
 }
 
 /*

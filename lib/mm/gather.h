@@ -22,14 +22,14 @@
 struct tdpi_gather {
 	struct tdp_mm *mm;
 	struct tdpi_counts *counts;
-	struct tdpi_ticket *ticket;  /* NULL: may not remove */
-	uint64_t number;             /* of the removals since the last finish */
-	tdpi_gfn_t start, end;       /* to flush; start >= end: nothing */
-	uint32_t causes;             /* bit per enum tdp_flush_cause */
-	bool quiet;                  /* nothing here can be reached by an MMU: no flush (teardown) */
-	uint32_t table_count;        /* subtrees waiting */
-	uint64_t freed;              /* tables cut off since begin */
-	struct tdpi_table *tables;   /* roots of cut-off subtrees */
+	struct tdpi_ticket *ticket; /* NULL: may not remove */
+	uint64_t number;            /* of the removals since the last finish */
+	tdpi_gfn_t start, end;      /* to flush; start >= end: nothing */
+	uint32_t causes;            /* bit per enum tdp_flush_cause */
+	bool quiet;                 /* nothing here can be reached by an MMU: no flush (teardown) */
+	uint32_t table_count;       /* subtrees waiting */
+	uint64_t freed;             /* tables cut off since begin */
+	struct tdpi_table *tables;  /* roots of cut-off subtrees */
 };
 
 /* Proof that what was gathered has been flushed. */
@@ -68,8 +68,8 @@ static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, td
 /* Does a removal from this table wait for its flush? Under the table's lock (A4b). */
 static inline bool tdpi_owes(const struct tdp_mm *mm, const struct tdpi_table *t)
 {
-	return t->owed &&
-	       tdpi_load_acquire(&mm->tickets[t->owed % TDPI_TICKETS].done) < t->owed / TDPI_TICKETS;
+	return t->owed && tdpi_load_acquire(&mm->tickets[t->owed % TDPI_TICKETS].done) <
+				  t->owed / TDPI_TICKETS;
 }
 
 /* Something present was (or is about to be) removed from a locked table; its range is gathered too. */

@@ -39,7 +39,8 @@ int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, struct tdp_m
 		return TDP_EINVAL;
 	tdpi_rcu_lock(mm);
 	root = current_root(mm, as_id);
-	ret = root && mm->engine->translate(mm, root, gpa >> TDP_PAGE_LG2, &leaf) ? TDP_OK : TDP_ENOENT;
+	ret = root && mm->engine->translate(mm, root, gpa >> TDP_PAGE_LG2, &leaf) ? TDP_OK
+										  : TDP_ENOENT;
 	tdpi_rcu_unlock(mm);
 	if (!ret) {
 		leaf.size = out->size;
@@ -177,8 +178,9 @@ static void explain_slot(struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, stru
 	if (tdpi_slot_readonly(slot))
 		tdpi_text_str(t, ", read-only");
 	if (tdpi_slot_log(slot))
-		tdpi_text_str(t, tdpi_slot_log(slot) == TDP_LOG_DBIT ? ", logged by Dirty bit" :
-								       ", logged by write protection");
+		tdpi_text_str(t, tdpi_slot_log(slot) == TDP_LOG_DBIT
+					 ? ", logged by Dirty bit"
+					 : ", logged by write protection");
 	if (tdpi_slot_tracked(slot, gfn))
 		tdpi_text_str(t, ", writes to this page are tracked");
 	tdpi_text_str(t, "\n");
@@ -192,11 +194,11 @@ static void explain_leaf(const struct tdp_mapping *m, struct tdpi_text *t)
 	tdpi_text_str(t, " ");
 	tdpi_text_prot(t, m->prot);
 	if (!(m->prot & TDP_W))
-		tdpi_text_str(t, !(m->flags & TDP_MAP_HOST_WRITABLE) ?
-					 "; not writable: the backing or the slot is read-only" :
-				 !(m->flags & TDP_MAP_MMU_WRITABLE) ?
-					 "; not writable: writes are tracked" :
-					 "; not writable now: the next write fault grants it");
+		tdpi_text_str(t, !(m->flags & TDP_MAP_HOST_WRITABLE)
+					 ? "; not writable: the backing or the slot is read-only"
+				 : !(m->flags & TDP_MAP_MMU_WRITABLE)
+					 ? "; not writable: writes are tracked"
+					 : "; not writable now: the next write fault grants it");
 	if (m->flags & TDP_MAP_TRACKED_ACCESS)
 		tdpi_text_str(t, "; aged: the next access faults and restores it");
 	tdpi_text_str(t, m->flags & TDP_MAP_ACCESSED ? "; accessed" : "; not accessed");
@@ -262,7 +264,8 @@ int tdp_verify(struct tdp_mm *mm, struct tdp_report *report)
 		return TDP_EINVAL;
 	memset(report, 0, sizeof(*report));
 	report->size = sizeof(*report);
-	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL) {
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
+	{
 		report->roots++;
 		tdpi_rcu_lock(mm);
 		mm->engine->check(mm, root, report);
@@ -304,7 +307,8 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	stats->yields = c.yields;
 	stats->table_bytes = tdpi_load_relaxed(&mm->tables_taken) * TDP_PAGE_SIZE;
 	stats->chunk_bytes = tdpi_pool_bytes(mm);
-	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL) {
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
+	{
 		if (tdpi_load_acquire(&root->invalid))
 			stats->roots_invalid++;
 		else
@@ -319,7 +323,8 @@ bool tdp_is_root(struct tdp_mm *mm, tdp_pa_t pa)
 
 	if (!mm)
 		return false;
-	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL) {
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
+	{
 		if (tdpi_table_pa(mm, root->table) == (pa | mm->encrypt_mask))
 			is = true;
 	}

@@ -10,16 +10,11 @@
 const struct tdpi_engine *tdpi_engine_of(uint32_t format)
 {
 	switch (format) {
-	case TDP_FMT_EPT:
-		return &tdpi_ept_engine;
-	case TDP_FMT_NPT:
-		return &tdpi_npt_engine;
-	case TDP_FMT_S2_4K:
-		return &tdpi_s2_engine;
-	case TDP_FMT_TEST:
-		return &tdpi_test_engine;
-	default:
-		return NULL;
+	case TDP_FMT_EPT: return &tdpi_ept_engine;
+	case TDP_FMT_NPT: return &tdpi_npt_engine;
+	case TDP_FMT_S2_4K: return &tdpi_s2_engine;
+	case TDP_FMT_TEST: return &tdpi_test_engine;
+	default: return NULL;
 	}
 }
 
@@ -84,7 +79,8 @@ static int check_backend(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 	struct tdp_backend_caps *caps = &mm->caps;
 	int ret;
 
-	if (o->flags || !o->probe || !o->root_load || !o->flush_range || !o->flush_all || !o->reload)
+	if (o->flags || !o->probe || !o->root_load || !o->flush_range || !o->flush_all ||
+	    !o->reload)
 		return TDP_EINVAL;
 	mm->engine = tdpi_engine_of(cfg->format);
 	if (!mm->engine)
@@ -94,9 +90,9 @@ static int check_backend(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 	if (ret)
 		return ret < 0 ? ret : TDP_ENOTSUP;
 	/* Nonsense from below is refused here, before anything is computed from it. */
-	if (caps->gpa_bits <= TDP_PAGE_LG2 || caps->gpa_bits > 64 || caps->pa_bits <= TDP_PAGE_LG2 ||
-	    caps->pa_bits > 64 || !(caps->leaf_levels & mm->engine->leaf_levels & 1) ||
-	    caps->bbm_level > 2)
+	if (caps->gpa_bits <= TDP_PAGE_LG2 || caps->gpa_bits > 64 ||
+	    caps->pa_bits <= TDP_PAGE_LG2 || caps->pa_bits > 64 ||
+	    !(caps->leaf_levels & mm->engine->leaf_levels & 1) || caps->bbm_level > 2)
 		return TDP_ENOTSUP;
 	caps->gpa_bits = (uint8_t)tdpi_min64(caps->gpa_bits, mm->engine->gpa_bits_max);
 	caps->pa_bits = (uint8_t)tdpi_min64(caps->pa_bits, mm->engine->pa_bits_max);
@@ -119,7 +115,8 @@ static int pick_geometry(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 		return TDP_ERANGE;
 	if (cfg->levels && !x86)
 		return TDP_EINVAL;
-	levels = tdp_pick_levels((enum tdp_format)cfg->format, &mm->caps, mm->gpa_bits, cfg->levels);
+	levels =
+		tdp_pick_levels((enum tdp_format)cfg->format, &mm->caps, mm->gpa_bits, cfg->levels);
 	if (levels < 0)
 		return levels;
 	mm->levels = (uint32_t)levels;
@@ -128,8 +125,8 @@ static int pick_geometry(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 			  (uint32_t)(TDPI_BIT(mm->levels) - 1);
 	mm->root_pages = mm->engine->root_pages(mm->gpa_bits, mm->levels);
 	/* A chunk holds a root, aligned to its size, behind its own metadata. */
-	return mm->chunk_mask + 1 >= 2 * (uint64_t)mm->root_pages * TDP_PAGE_SIZE ? TDP_OK :
-										     TDP_EINVAL;
+	return mm->chunk_mask + 1 >= 2 * (uint64_t)mm->root_pages * TDP_PAGE_SIZE ? TDP_OK
+										  : TDP_EINVAL;
 }
 
 static int pick_ad(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
@@ -163,9 +160,8 @@ static int pick_rest(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 		return TDP_EINVAL;
 	if (cfg->vmid && (cfg->format != TDP_FMT_S2_4K || cfg->vmid > UINT16_MAX))
 		return TDP_EINVAL;
-	if (cfg->encrypt_mask &&
-	    (!x86 || cfg->encrypt_mask & (TDP_PAGE_SIZE - 1) ||
-	     (mm->caps.pa_bits < 64 && cfg->encrypt_mask >> mm->caps.pa_bits)))
+	if (cfg->encrypt_mask && (!x86 || cfg->encrypt_mask & (TDP_PAGE_SIZE - 1) ||
+				  (mm->caps.pa_bits < 64 && cfg->encrypt_mask >> mm->caps.pa_bits)))
 		return TDP_EINVAL;
 	mm->flags = cfg->flags;
 	if (mm->caps.flags & TDP_CAP_FLUSH_ON_AGE)
@@ -255,7 +251,8 @@ int tdp_mm_destroy(struct tdp_mm *mm)
 		return TDP_EBUSY;
 	tdpi_store_relaxed(&mm->dying, 1u);
 	if (mm->inv.running && mm->env.log)
-		mm->env.log(mm->env.priv, TDP_LOG_WARN, "destroyed with an invalidation still open");
+		mm->env.log(mm->env.priv, TDP_LOG_WARN,
+			    "destroyed with an invalidation still open");
 	/* No vCPU is left, so nothing walks from a root and nothing needs a flush. */
 	tdpi_roots_mark_invalid(mm);
 	tdpi_roots_mark_stopped(mm);
@@ -324,10 +321,12 @@ uint64_t tdp_table_bytes_max(const struct tdp_mm *mm, uint64_t bytes)
 
 static const struct tdp_rcu_ops *rcu_of(const struct tdp_env *env)
 {
-	return env && env->size >= offsetof(struct tdp_env, rcu) + sizeof(env->rcu) ? env->rcu : NULL;
+	return env && env->size >= offsetof(struct tdp_env, rcu) + sizeof(env->rcu) ? env->rcu
+										    : NULL;
 }
 
-#define HAS(ops, member) ((ops)->size >= offsetof(struct tdp_rcu_ops, member) + sizeof((ops)->member))
+#define HAS(ops, member)                                                                           \
+	((ops)->size >= offsetof(struct tdp_rcu_ops, member) + sizeof((ops)->member))
 
 void tdp_before_fork(const struct tdp_env *env)
 {

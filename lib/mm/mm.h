@@ -26,10 +26,10 @@ struct tdpi_engine;
 /* ---- tables ---- */
 
 enum tdpi_table_state {
-	TDPI_TABLE_FREE = 0,   /* in the pool */
-	TDPI_TABLE_CACHED,     /* taken, reachable by nobody else */
-	TDPI_TABLE_LINKED,     /* reachable from a root */
-	TDPI_TABLE_STALE,      /* cut off: waits for flush, collection and grace period */
+	TDPI_TABLE_FREE = 0, /* in the pool */
+	TDPI_TABLE_CACHED,   /* taken, reachable by nobody else */
+	TDPI_TABLE_LINKED,   /* reachable from a root */
+	TDPI_TABLE_STALE,    /* cut off: waits for flush, collection and grace period */
 };
 
 /*
@@ -39,16 +39,17 @@ enum tdpi_table_state {
  */
 struct tdpi_table {
 	uint32_t lock;
-	uint16_t present;      /* entries that are not EMPTY: leaves, tables, MMIO */
-	uint16_t mmio;         /* of these, MMIO entries */
+	uint16_t present; /* entries that are not EMPTY: leaves, tables, MMIO */
+	uint16_t mmio;    /* of these, MMIO entries */
 	uint8_t level;
-	uint8_t state;         /* enum tdpi_table_state */
-	uint16_t merges;       /* tables here that became leaves: a walk that had passed looks again */
-	uint32_t removals;     /* batches of removals so far: tells a filler that its flush was in time */
-	uint64_t gfn;          /* of entry 0 */
+	uint8_t state;   /* enum tdpi_table_state */
+	uint16_t merges; /* tables here that became leaves: a walk that had passed looks again */
+	uint32_t
+		removals; /* batches of removals so far: tells a filler that its flush was in time */
+	uint64_t gfn;     /* of entry 0 */
 	tdp_role_t role;
-	uint64_t owed;         /* ticket of the latest removal, 0: none ever (mm/gather.h) */
-	tdpi_entry_t *parent;  /* the entry that points here, NULL for a root */
+	uint64_t owed;        /* ticket of the latest removal, 0: none ever (mm/gather.h) */
+	tdpi_entry_t *parent; /* the entry that points here, NULL for a root */
 	struct tdp_root *root;
 	struct tdpi_table *next;
 };
@@ -83,11 +84,11 @@ struct tdp_root {
 	struct tdp_root *next;    /* RCU list; unlinked only when refs reached 0 */
 	struct tdpi_table *table; /* of the first page; the others follow */
 	uint64_t generation;
-	uint32_t refs;            /* one is the mm's own, until invalid and torn down */
+	uint32_t refs; /* one is the mm's own, until invalid and torn down */
 	uint32_t invalid;
-	uint32_t stopped;         /* invalid, and no MMU can be walking from it any more */
-	uint32_t torn;            /* teardown finished: the mm's reference is gone */
-	uint32_t users;           /* references taken with tdp_root_get() by the caller of the library */
+	uint32_t stopped; /* invalid, and no MMU can be walking from it any more */
+	uint32_t torn;    /* teardown finished: the mm's reference is gone */
+	uint32_t users;   /* references taken with tdp_root_get() by the caller of the library */
 	struct tdp_rcu_head rcu;
 };
 
@@ -98,18 +99,18 @@ struct tdpi_slot {
 	uint32_t as_id;
 	tdpi_gfn_t base;
 	uint64_t pages;
-	uint64_t pfn;               /* linear: frame of base */
+	uint64_t pfn; /* linear: frame of base */
 	uint32_t prot;
-	uint32_t flags;             /* TDP_SLOT_*; changed with seq bumped */
-	uint32_t log;               /* enum tdp_log_mode; changed with seq bumped */
-	uint32_t refs;              /* resolves under way; removal waits for 0 */
+	uint32_t flags;                        /* TDP_SLOT_*; changed with seq bumped */
+	uint32_t log;                          /* enum tdp_log_mode; changed with seq bumped */
+	uint32_t refs;                         /* resolves under way; removal waits for 0 */
 	const struct tdp_backing_ops *backing; /* as given, to be told again */
-	struct tdp_backing_ops ops; /* resolve == NULL: linear */
+	struct tdp_backing_ops ops;            /* resolve == NULL: linear */
 	void *backing_arg;
 	uint64_t backing_start;
-	uint64_t *dirty;            /* one bit per page, while logging */
-	uint64_t tracked_pages;     /* with a count above 0 */
-	uint16_t *tracked;          /* write-tracking count per page, from the first use on */
+	uint64_t *dirty;        /* one bit per page, while logging */
+	uint64_t tracked_pages; /* with a count above 0 */
+	uint16_t *tracked;      /* write-tracking count per page, from the first use on */
 	uint32_t *tracked_huge[TDP_LEVELS_MAX]; /* tracked pages in each aligned huge page */
 };
 
@@ -133,7 +134,7 @@ struct tdpi_invalidation {
 /* ---- tickets: one per running operation that removes (mm/gather.h) ---- */
 
 struct tdpi_ticket {
-	uint64_t done;       /* removals up to this number are flushed and collected */
+	uint64_t done; /* removals up to this number are flushed and collected */
 	uint32_t busy;
 	uint32_t collecting; /* cut-off tables hold dirty bits that no harvest sees yet */
 	uint64_t pad[6];
@@ -154,8 +155,8 @@ struct tdp_mm {
 	uint32_t flags, format, gpa_bits, levels, index_lg2, leaf_levels, ad, root_pages;
 	uint32_t max_roots, mmio_gen_bits, vmid;
 	uint64_t encrypt_mask, table_limit;
-	uint64_t chunk_mask;     /* chunk size - 1 */
-	uint64_t pa_offset;      /* linear: pa = va + this, encryption bits included */
+	uint64_t chunk_mask; /* chunk size - 1 */
+	uint64_t pa_offset;  /* linear: pa = va + this, encryption bits included */
 	uint32_t bugged, dying;
 
 	/* pool.c */
@@ -173,7 +174,7 @@ struct tdp_mm {
 
 	/* root.c */
 	uint32_t roots_lock;
-	uint32_t reload_lock;    /* one invalidation of all roots at a time; outside roots_lock */
+	uint32_t reload_lock; /* one invalidation of all roots at a time; outside roots_lock */
 	uint32_t root_count;
 	struct tdp_root *roots;
 	uint64_t root_generation;
@@ -185,7 +186,7 @@ struct tdp_mm {
 	struct tdpi_slots *slots[TDP_AS_MAX];
 	uint64_t slot_generation;
 	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
-	uint32_t dbit_logs;      /* slots logged by Dirty bit: removals must hand their D over */
+	uint32_t dbit_logs;        /* slots logged by Dirty bit: removals must hand their D over */
 
 	/* vcpu.c */
 	uint32_t vcpus_lock;
@@ -200,7 +201,7 @@ struct tdp_mm {
 struct tdp_vcpu {
 	struct tdp_mm *mm;
 	void *cookie;
-	struct tdp_root *root;     /* referenced */
+	struct tdp_root *root; /* referenced */
 	uint64_t loaded_generation;
 	uint32_t as_id;
 	uint32_t reserved;

@@ -115,8 +115,7 @@ static struct tdpi_chunk *chunk_new(struct tdp_mm *mm)
 
 static bool over_limit(const struct tdp_mm *mm, unsigned pages)
 {
-	return mm->table_limit &&
-	       (mm->tables_taken + pages) * TDP_PAGE_SIZE > mm->table_limit;
+	return mm->table_limit && (mm->tables_taken + pages) * TDP_PAGE_SIZE > mm->table_limit;
 }
 
 int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
@@ -147,7 +146,8 @@ int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
 		memset(one, 0, sizeof(*one));
 		one->state = TDPI_TABLE_CACHED;
 		if (mm->env.table_state)
-			mm->env.table_state(mm->env.priv, tdpi_table_entries(mm, one), TDP_PAGE_SIZE, 1);
+			mm->env.table_state(mm->env.priv, tdpi_table_entries(mm, one),
+					    TDP_PAGE_SIZE, 1);
 	}
 	*first = t;
 	return TDP_OK;

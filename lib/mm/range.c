@@ -11,7 +11,8 @@ static int topup_edges(struct tdp_mm *mm, struct tdpi_bulk *b, uint32_t as_id,
 {
 	uint64_t n = 0;
 
-	tdpi_for_each_root(mm, root, as_id, which) {
+	tdpi_for_each_root(mm, root, as_id, which)
+	{
 		tdpi_rcu_lock(mm);
 		n += mm->engine->edge_tables(mm, root, span);
 		tdpi_rcu_unlock(mm);
@@ -42,7 +43,8 @@ int tdpi_zap(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t 
 		ret = topup_edges(mm, &b, as_id, span, TDPI_ROOTS_ALL);
 	if (!ret) {
 		/* Invalid roots too: their leaves still point at memory that is about to go. */
-		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_ALL) {
+		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_ALL)
+		{
 			tdpi_rcu_lock(mm);
 			mm->engine->zap(&b.op, root, span, flags, 2);
 			if (wants_high_cut(mm, span))
@@ -75,7 +77,8 @@ static bool all_mapped(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span)
 {
 	bool all = false;
 
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
 		struct coverage c = {span.start << TDP_PAGE_LG2};
 		int ret;
 
@@ -138,7 +141,8 @@ int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 	if (ret)
 		return ret;
 	tdpi_bulk_begin(&b, mm);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
 		tdpi_rcu_lock(mm);
 		/* Bottom up: a table whose last child goes is empty itself then. */
 		for (unsigned level = 1; level < mm->levels; level++)
@@ -159,7 +163,8 @@ static int protect(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, boo
 	tdpi_bulk_begin(&b, mm);
 	ret = topup_edges(mm, &b, as_id, span, TDPI_ROOTS_VALID);
 	if (!ret) {
-		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+		{
 			tdpi_rcu_lock(mm);
 			mm->engine->write_protect(&b.op, root, span, track);
 			tdpi_rcu_unlock(mm);
@@ -205,7 +210,8 @@ static int age_roots(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, s
 
 	tdpi_bulk_begin(&b, mm);
 	/* Only valid roots: what an invalid one says is about memory as it was. */
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
 		int found;
 
 		tdpi_rcu_lock(mm);
@@ -267,7 +273,8 @@ int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigne
 	int ret = TDP_OK;
 
 	tdpi_bulk_begin(&b, mm);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
 		tdpi_rcu_lock(mm);
 		ret = mm->engine->split(&b.op, root, span, level);
 		tdpi_rcu_unlock(mm);
@@ -296,8 +303,8 @@ int tdp_split(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_
 }
 
 /* What the slot and its backing say about a huge page that is to be made. 1: all well. */
-static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_gfn_t gfn, uint64_t pfn,
-		       struct tdpi_bulk *b)
+static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_gfn_t gfn,
+		       uint64_t pfn, struct tdpi_bulk *b)
 {
 	struct tdp_page page = {0};
 	struct tdpi_slot *slot;
@@ -356,7 +363,8 @@ static uint64_t collapse_root(struct tdpi_bulk *b, struct tdp_root *root, struct
 			if (flags & TDP_COLLAPSE_ZAP)
 				n += mm->engine->zap(&b->op, root, one, 0, level) == 0;
 			else
-				n += (uint64_t)mm->engine->collapse(&b->op, root, level, gfn, pfn, seq);
+				n += (uint64_t)mm->engine->collapse(&b->op, root, level, gfn, pfn,
+								    seq);
 			tdpi_rcu_unlock(mm);
 		}
 		gfn = one.end;
@@ -377,7 +385,8 @@ int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint
 	uint64_t n = 0;
 
 	tdpi_bulk_begin(&b, mm);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID) {
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
 		/* Bottom up: huge pages made now are the parts of larger ones. */
 		for (unsigned level = 1; level < mm->levels; level++)
 			if (mm->leaf_levels >> level & 1)

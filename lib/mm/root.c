@@ -96,7 +96,8 @@ static struct tdp_root *root_find(struct tdp_mm *mm, tdp_role_t role)
 	struct tdp_root *root;
 
 	for (root = tdpi_load_acquire(&mm->roots); root; root = tdpi_load_acquire(&root->next))
-		if (root->role == role && !tdpi_load_acquire(&root->invalid) && tdpi_root_hold(root))
+		if (root->role == role && !tdpi_load_acquire(&root->invalid) &&
+		    tdpi_root_hold(root))
 			break;
 	return root;
 }
@@ -284,7 +285,8 @@ bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables)
 {
 	uint64_t freed = 0;
 
-	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_INVALID) {
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_INVALID)
+	{
 		if (!tdpi_load_acquire(&root->stopped) || tdpi_load_acquire(&root->torn))
 			continue;
 		for (;;) {

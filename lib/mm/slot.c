@@ -108,7 +108,8 @@ unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, 
 			continue;
 		if (!slot->ops.resolve && (slot->pfn + (base - slot->base)) & (pages - 1))
 			continue;
-		if (tracked && tdpi_load_relaxed(&tracked[tdpi_slot_huge_index(mm, slot, gfn, level)]))
+		if (tracked &&
+		    tdpi_load_relaxed(&tracked[tdpi_slot_huge_index(mm, slot, gfn, level)]))
 			continue;
 		return level;
 	}

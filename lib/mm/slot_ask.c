@@ -41,7 +41,8 @@ struct found {
 };
 
 /* The part of a slot whose backing lies in [start, start + size). */
-static bool backing_part(const struct tdpi_slot *slot, uint64_t start, uint64_t size, struct found *f)
+static bool backing_part(const struct tdpi_slot *slot, uint64_t start, uint64_t size,
+			 struct found *f)
 {
 	uint64_t bytes = slot->pages << TDP_PAGE_LG2;
 	uint64_t from = tdpi_max64(start, slot->backing_start);
@@ -102,8 +103,8 @@ int tdp_max_lg2(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *lg2)
 	slot = tdpi_slot_at(mm, as_id, gpa >> TDP_PAGE_LG2);
 	if (slot)
 		*lg2 = TDP_PAGE_LG2 +
-		       tdpi_level_shift(mm, tdpi_slot_level(mm, slot, gpa >> TDP_PAGE_LG2,
-							     mm->levels - 1));
+		       tdpi_level_shift(
+			       mm, tdpi_slot_level(mm, slot, gpa >> TDP_PAGE_LG2, mm->levels - 1));
 	tdpi_rcu_unlock(mm);
 	return slot ? TDP_OK : TDP_ENOENT;
 }

@@ -24,8 +24,7 @@ void tdpi_slot_track_free(struct tdp_mm *mm, struct tdpi_slot *slot)
 static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 {
 	if (!slot->tracked) {
-		uint16_t *tracked =
-			mm->env.obj_alloc(mm->env.priv, slot->pages * sizeof(uint16_t));
+		uint16_t *tracked = mm->env.obj_alloc(mm->env.priv, slot->pages * sizeof(uint16_t));
 
 		if (!tracked)
 			return TDP_ENOMEM;
@@ -36,8 +35,7 @@ static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 
 		if (!(mm->leaf_levels >> l & 1) || slot->tracked_huge[l])
 			continue;
-		huge = mm->env.obj_alloc(mm->env.priv,
-					 huge_count(mm, slot, l) * sizeof(uint32_t));
+		huge = mm->env.obj_alloc(mm->env.priv, huge_count(mm, slot, l) * sizeof(uint32_t));
 		if (!huge)
 			return TDP_ENOMEM; /* what is there already serves next time */
 		tdpi_store_release(&slot->tracked_huge[l], huge);

@@ -35,7 +35,8 @@ static inline tdp_pa_t tdpi_table_pa(const struct tdp_mm *mm, const struct tdpi_
 static inline struct tdpi_table *tdpi_table_at(const struct tdp_mm *mm, tdp_pa_t pa)
 {
 	if (tdpi_unlikely(mm->env.phys_to_virt != NULL))
-		return tdpi_table_of(mm, mm->env.phys_to_virt(mm->env.priv, pa & ~mm->encrypt_mask));
+		return tdpi_table_of(mm,
+				     mm->env.phys_to_virt(mm->env.priv, pa & ~mm->encrypt_mask));
 	return tdpi_table_of(mm, (void *)(uintptr_t)(pa - mm->pa_offset));
 }
 

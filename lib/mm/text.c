@@ -84,8 +84,7 @@ const char *tdp_status_name(int status)
 {
 	switch (status) {
 #define X(name, number, text)                                                                      \
-	case (number):                                                                             \
-		return "TDP_" #name;
+	case (number): return "TDP_" #name;
 		TDP_STATUS_LIST(X)
 #undef X
 	}
@@ -96,8 +95,7 @@ const char *tdp_strerror(int status)
 {
 	switch (status) {
 #define X(name, number, text)                                                                      \
-	case (number):                                                                             \
-		return text;
+	case (number): return text;
 		TDP_STATUS_LIST(X)
 #undef X
 	}
