@@ -52,8 +52,13 @@ static int before_backing(struct attempt *a, struct tdpi_slot *slot)
 		return TDP_FAULT_READONLY;
 	if (slot && m->access & TDP_W && tdpi_slot_tracked(slot, m->gfn))
 		return TDP_FAULT_TRACKED;
-	if (m->prefetch && slot)
-		return TDP_ENOENT;
+	if (m->prefetch && slot) {
+		/* What is mapped stays as it is, so its backing need not be asked. */
+		if (!a->op->mm->engine->translate(a->op->mm, a->root, m->gfn, &m->leaf))
+			return TDP_ENOENT;
+		m->next = (m->leaf.gpa >> TDP_PAGE_LG2) + TDPI_BIT(m->leaf.lg2 - TDP_PAGE_LG2);
+		return TDP_FAULT_SPURIOUS;
+	}
 	ret = a->op->mm->engine->fast(a->op, a->root, slot, m);
 	if (ret != TDP_ENOENT) {
 		tdpi_count(a->op->counts, fault_fast, ret == TDP_FAULT_FIXED);
@@ -102,6 +107,9 @@ static int check_page(const struct attempt *a, const struct tdpi_slot *slot)
 		return TDP_EFAULT;
 	if (tdpi_slot_readonly(slot))
 		can &= ~TDP_W;
+	/* Populate asks as a reader, but nobody reads: execute-only memory is mapped as what it is. */
+	if (a->map.prefetch)
+		can |= TDP_R;
 	return a->map.access & ~can ? TDP_EACCES : TDP_OK;
 }
 
