@@ -33,7 +33,7 @@ struct bench {
 
 static struct tdp_range all(const struct bench *b)
 {
-	struct tdp_range r = { b->page0, BLOCKS * b->block };
+	struct tdp_range r = {b->page0, BLOCKS * b->block};
 
 	return r;
 }
@@ -41,21 +41,21 @@ static struct tdp_range all(const struct bench *b)
 /* Reaches into two huge pages and covers one. */
 static struct tdp_range inner(const struct bench *b)
 {
-	struct tdp_range r = { b->page0 + TEST_PAGE, 2 * b->block };
+	struct tdp_range r = {b->page0 + TEST_PAGE, 2 * b->block};
 
 	return r;
 }
 
 enum promise {
 	NOTHING_CHANGED, /* tables bit for bit the same after a failure */
-	SAME_MAPPINGS,	 /* translations the same, page sizes may differ */
-	CANNOT_FAIL,	 /* never TDP_ENOMEM */
+	SAME_MAPPINGS,   /* translations the same, page sizes may differ */
+	CANNOT_FAIL,     /* never TDP_ENOMEM */
 };
 
 enum state {
-	EMPTY,	/* a slot, nothing mapped, no root */
-	HUGE,	/* written everywhere: huge pages */
-	SMALL,	/* the same split to 4K */
+	EMPTY,  /* a slot, nothing mapped, no root */
+	HUGE,   /* written everywhere: huge pages */
+	SMALL,  /* the same split to 4K */
 	LOGGED, /* SMALL and written while logged by write protection */
 };
 
@@ -129,7 +129,7 @@ static int run_populate(struct bench *b)
 
 static int run_populate_as(struct bench *b)
 {
-	struct tdp_range r = { b->page0, b->block };
+	struct tdp_range r = {b->page0, b->block};
 	int status = test_vm_slot(&b->vm, 1, b->page0, b->block, PA + TEST_PAGE, 0, NULL);
 
 	/* The slot is there from the first try on; then the populate alone is what fails. */
@@ -283,52 +283,52 @@ static int run_backing_ranges(struct bench *b)
 
 static int run_translate(struct bench *b)
 {
-	struct tdp_mapping map = { .size = (uint32_t)sizeof(map) };
+	struct tdp_mapping map = {.size = (uint32_t)sizeof(map)};
 
 	return tdp_translate(b->vm.mm, 0, b->page0, &map);
 }
 
 static const struct operation operations[] = {
-	{ "vcpu_create", EMPTY, NOTHING_CHANGED, run_vcpu },
-	{ "vcpu_load", EMPTY, NOTHING_CHANGED, run_load },
-	{ "vcpu_topup", EMPTY, NOTHING_CHANGED, run_topup },
-	{ "access (first)", EMPTY, SAME_MAPPINGS, run_access },
-	{ "access (mapped)", HUGE, NOTHING_CHANGED, run_access },
-	{ "access (logged)", LOGGED, NOTHING_CHANGED, run_access },
-	{ "slot_add", HUGE, NOTHING_CHANGED, run_slot_add },
-	{ "slot_remove", HUGE, NOTHING_CHANGED, run_slot_remove },
-	{ "slot_move", HUGE, NOTHING_CHANGED, run_slot_move },
-	{ "slot_move (logged)", LOGGED, NOTHING_CHANGED, run_slot_move },
-	{ "slot_set_flags (4K)", HUGE, NOTHING_CHANGED, run_slot_flags },
-	{ "slot_set_flags (ro)", HUGE, NOTHING_CHANGED, run_slot_readonly },
-	{ "populate", EMPTY, NOTHING_CHANGED, run_populate },
-	{ "populate (second as)", HUGE, NOTHING_CHANGED, run_populate_as },
-	{ "zap (part)", HUGE, NOTHING_CHANGED, run_zap_part },
-	{ "zap (part, lazy)", HUGE, CANNOT_FAIL, run_zap_lazy },
-	{ "zap (small)", SMALL, CANNOT_FAIL, run_zap_part },
-	{ "zap (whole)", HUGE, CANNOT_FAIL, run_zap_all },
-	{ "write_protect", HUGE, SAME_MAPPINGS, run_protect },
-	{ "write_track", HUGE, SAME_MAPPINGS, run_track },
-	{ "dirty_log wrprot", HUGE, NOTHING_CHANGED, run_log },
-	{ "dirty_log auto", HUGE, NOTHING_CHANGED, run_log_auto },
-	{ "dirty_log eager", HUGE, SAME_MAPPINGS, run_log_eager },
-	{ "dirty_log off", LOGGED, CANNOT_FAIL, run_log_off },
-	{ "dirty_log recover", LOGGED, SAME_MAPPINGS, run_log_recover },
-	{ "dirty_harvest", LOGGED, CANNOT_FAIL, run_harvest },
-	{ "dirty_get", LOGGED, CANNOT_FAIL, run_get },
-	{ "dirty_clear", LOGGED, CANNOT_FAIL, run_clear },
-	{ "dirty_mark", LOGGED, CANNOT_FAIL, run_mark },
-	{ "age", HUGE, CANNOT_FAIL, run_age },
-	{ "age_bitmap", SMALL, CANNOT_FAIL, run_age_bitmap },
-	{ "split", HUGE, SAME_MAPPINGS, run_split },
-	{ "collapse", SMALL, SAME_MAPPINGS, run_collapse },
-	{ "collapse zap", SMALL, SAME_MAPPINGS, run_collapse_zap },
-	{ "invalidate", HUGE, CANNOT_FAIL, run_invalidate },
-	{ "roots_invalidate", SMALL, CANNOT_FAIL, run_roots },
-	{ "compact", SMALL, CANNOT_FAIL, run_compact },
-	{ "root_get", HUGE, NOTHING_CHANGED, run_root_get },
-	{ "backing_ranges", HUGE, NOTHING_CHANGED, run_backing_ranges },
-	{ "translate", HUGE, CANNOT_FAIL, run_translate },
+	{"vcpu_create", EMPTY, NOTHING_CHANGED, run_vcpu},
+	{"vcpu_load", EMPTY, NOTHING_CHANGED, run_load},
+	{"vcpu_topup", EMPTY, NOTHING_CHANGED, run_topup},
+	{"access (first)", EMPTY, SAME_MAPPINGS, run_access},
+	{"access (mapped)", HUGE, NOTHING_CHANGED, run_access},
+	{"access (logged)", LOGGED, NOTHING_CHANGED, run_access},
+	{"slot_add", HUGE, NOTHING_CHANGED, run_slot_add},
+	{"slot_remove", HUGE, NOTHING_CHANGED, run_slot_remove},
+	{"slot_move", HUGE, NOTHING_CHANGED, run_slot_move},
+	{"slot_move (logged)", LOGGED, NOTHING_CHANGED, run_slot_move},
+	{"slot_set_flags (4K)", HUGE, NOTHING_CHANGED, run_slot_flags},
+	{"slot_set_flags (ro)", HUGE, NOTHING_CHANGED, run_slot_readonly},
+	{"populate", EMPTY, NOTHING_CHANGED, run_populate},
+	{"populate (second as)", HUGE, NOTHING_CHANGED, run_populate_as},
+	{"zap (part)", HUGE, NOTHING_CHANGED, run_zap_part},
+	{"zap (part, lazy)", HUGE, CANNOT_FAIL, run_zap_lazy},
+	{"zap (small)", SMALL, CANNOT_FAIL, run_zap_part},
+	{"zap (whole)", HUGE, CANNOT_FAIL, run_zap_all},
+	{"write_protect", HUGE, SAME_MAPPINGS, run_protect},
+	{"write_track", HUGE, SAME_MAPPINGS, run_track},
+	{"dirty_log wrprot", HUGE, NOTHING_CHANGED, run_log},
+	{"dirty_log auto", HUGE, NOTHING_CHANGED, run_log_auto},
+	{"dirty_log eager", HUGE, SAME_MAPPINGS, run_log_eager},
+	{"dirty_log off", LOGGED, CANNOT_FAIL, run_log_off},
+	{"dirty_log recover", LOGGED, SAME_MAPPINGS, run_log_recover},
+	{"dirty_harvest", LOGGED, CANNOT_FAIL, run_harvest},
+	{"dirty_get", LOGGED, CANNOT_FAIL, run_get},
+	{"dirty_clear", LOGGED, CANNOT_FAIL, run_clear},
+	{"dirty_mark", LOGGED, CANNOT_FAIL, run_mark},
+	{"age", HUGE, CANNOT_FAIL, run_age},
+	{"age_bitmap", SMALL, CANNOT_FAIL, run_age_bitmap},
+	{"split", HUGE, SAME_MAPPINGS, run_split},
+	{"collapse", SMALL, SAME_MAPPINGS, run_collapse},
+	{"collapse zap", SMALL, SAME_MAPPINGS, run_collapse_zap},
+	{"invalidate", HUGE, CANNOT_FAIL, run_invalidate},
+	{"roots_invalidate", SMALL, CANNOT_FAIL, run_roots},
+	{"compact", SMALL, CANNOT_FAIL, run_compact},
+	{"root_get", HUGE, NOTHING_CHANGED, run_root_get},
+	{"backing_ranges", HUGE, NOTHING_CHANGED, run_backing_ranges},
+	{"translate", HUGE, CANNOT_FAIL, run_translate},
 };
 
 static void touch_all(struct bench *b)
@@ -341,7 +341,7 @@ static void touch_all(struct bench *b)
 
 static void bench_open(struct bench *b, const struct test_format *fmt, enum state state)
 {
-	struct test_vm_options opts = { .cpus = 2, .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.cpus = 2, .chunk_lg2 = TEST_CHUNK_SMALL};
 
 	memset(b, 0, sizeof(*b));
 	assert_int_equal(test_vm_init(&b->vm, fmt, &opts), TDP_OK);
@@ -379,7 +379,7 @@ static void mappings(struct bench *b, uint64_t *out)
 	uint64_t at;
 
 	for (at = 0; at < BLOCKS * b->block; at += TEST_PAGE) {
-		struct tdp_mapping map = { .size = (uint32_t)sizeof(map) };
+		struct tdp_mapping map = {.size = (uint32_t)sizeof(map)};
 		int status = tdp_translate(b->vm.mm, 0, b->page0 + at, &map);
 
 		*out++ = status < 0 ? (uint64_t)(int64_t)status
@@ -453,7 +453,7 @@ static void every_allocation(void **state)
 
 static void create_and_destroy(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2, .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.cpus = 2, .chunk_lg2 = TEST_CHUNK_SMALL};
 	struct test_vm vm;
 	int status;
 
@@ -476,10 +476,10 @@ static void create_and_destroy(void **state)
 /* W10: less memory for tables than needed is TDP_ENOMEM, and the limit is never passed. */
 static void table_limit(void **state)
 {
-	struct test_vm_options opts = { .chunk_lg2 = TEST_CHUNK_SMALL };
-	struct tdp_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
+	struct tdp_stats stats = {.size = (uint32_t)sizeof(stats)};
 	const struct test_format *fmt = *state;
-	struct tdp_range first = { 0, TEST_PAGE }, far;
+	struct tdp_range first = {0, TEST_PAGE}, far;
 	struct test_dump before, after;
 	struct test_vm vm;
 	uint32_t pages;
@@ -530,7 +530,7 @@ static void resolve_fails(void **state)
 	struct test_access a;
 	struct test_dump before, after;
 	struct test_vm vm;
-	struct tdp_range range = { 0, 64 * TEST_PAGE }, hole = { 7 * TEST_PAGE, TEST_PAGE };
+	struct tdp_range range = {0, 64 * TEST_PAGE}, hole = {7 * TEST_PAGE, TEST_PAGE};
 	uint64_t done = ~(uint64_t)0;
 	uint32_t id;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sequences that random operations meet too seldom, each one a promise that two features have to keep
- * together: aging and write protection, dirty bits and everything that takes leaves away.
+ * Sequences that random operations meet too seldom, each one a promise that two features have to
+ * keep together: aging and write protection, dirty bits and everything that takes leaves away.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,11 +18,11 @@
 #define GPA ((uint64_t)1 << 30)
 #define PAGES 4u
 
-static const struct tdp_range pages = { GPA, PAGES * TDP_PAGE_SIZE };
+static const struct tdp_range pages = {GPA, PAGES *TDP_PAGE_SIZE};
 
 static uint32_t open_vm(struct test_vm *vm, const struct test_format *fmt)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	uint32_t id;
 
 	assert_int_equal(test_vm_init(vm, fmt, &opts), TDP_OK);
@@ -155,7 +155,8 @@ static void take_table(struct test_vm *vm)
 {
 	tdp_pa_t table = 0;
 
-	assert_int_equal(tdp_walk(vm->mm, 0, pages, TDP_WALK_TABLE_PRE, lowest_table, &table), TDP_OK);
+	assert_int_equal(tdp_walk(vm->mm, 0, pages, TDP_WALK_TABLE_PRE, lowest_table, &table),
+			 TDP_OK);
 	assert_int_not_equal(table, 0);
 	assert_int_equal(tdp_zap_table(vm->mm, table), TDP_OK);
 }
@@ -183,9 +184,9 @@ static void take_nothing(struct test_vm *vm)
 
 static void dirty_survives(void **state)
 {
-	static void (*const takes[])(struct test_vm *vm) = {
-		take_nothing, take_zap,     take_table, take_roots, take_roots_and_reclaim,
-		take_age,     take_protect, take_track,
+	static void (*const takes[])(struct test_vm * vm) = {
+		take_nothing,           take_zap, take_table,   take_roots,
+		take_roots_and_reclaim, take_age, take_protect, take_track,
 	};
 	struct test_vm vm;
 	uint32_t slot, list[2], i, n;

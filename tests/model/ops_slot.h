@@ -44,20 +44,13 @@ static void any_place(struct run *r, uint64_t *gfn, uint64_t *pages)
 static uint32_t any_prot(struct run *r)
 {
 	switch (test_below(&r->rand, 12)) {
-	case 0:
-		return TDP_R;
-	case 1:
-		return TDP_R | TDP_X;
-	case 2:
-		return TDP_R | TDP_W;
-	case 3:
-		return TDP_RWX | TDP_MT_UC;
-	case 4:
-		return TDP_RWX | TDP_MT_WT | TDP_SW(0) | TDP_SW(3);
-	case 5:
-		return TDP_RWX | TDP_SW(1) | TDP_SW(2);
-	default:
-		return TDP_RWX;
+	case 0: return TDP_R;
+	case 1: return TDP_R | TDP_X;
+	case 2: return TDP_R | TDP_W;
+	case 3: return TDP_RWX | TDP_MT_UC;
+	case 4: return TDP_RWX | TDP_MT_WT | TDP_SW(0) | TDP_SW(3);
+	case 5: return TDP_RWX | TDP_SW(1) | TDP_SW(2);
+	default: return TDP_RWX;
 	}
 }
 
@@ -89,8 +82,8 @@ static void drop_backing(struct run *r, uint32_t i)
 
 static void op_slot_add(struct run *r)
 {
-	struct tdp_slot_desc desc = { 0 };
-	struct model_slot s = { 0 };
+	struct tdp_slot_desc desc = {0};
+	struct model_slot s = {0};
 	uint32_t i = 0, given = TDP_RWX;
 	int status, want;
 
@@ -133,7 +126,7 @@ static void op_slot_add(struct run *r)
 
 static void gone(struct run *r, uint32_t as_id, uint64_t gfn, uint64_t pages)
 {
-	struct model_rules rules = { .unmap_gfn = gfn, .unmap_end = gfn + pages };
+	struct model_rules rules = {.unmap_gfn = gfn, .unmap_end = gfn + pages};
 
 	model_observe(&r->m, as_id, gfn, gfn + pages, &rules);
 }
@@ -141,9 +134,11 @@ static void gone(struct run *r, uint32_t as_id, uint64_t gfn, uint64_t pages)
 /* TDP_MM_SLOT_ZAP_ALL: changes of slots may take all roots with them. */
 static void all_may_be_gone(struct run *r)
 {
-	struct model_rules rules = { .may_unmap = true };
+	struct model_rules rules = {.may_unmap = true};
 	uint32_t as_id;
 
+	if (r->vm.info.flags & TDP_MM_SLOT_ZAP_ALL)
+		model_roots_gone(&r->m);
 	for (as_id = 0; as_id < MODEL_AS && (r->vm.info.flags & TDP_MM_SLOT_ZAP_ALL); as_id++)
 		model_observe(&r->m, as_id, 0, ~(uint64_t)0, &rules);
 }
@@ -196,7 +191,7 @@ static void op_slot_move(struct run *r)
 static void op_slot_flags(struct run *r)
 {
 	struct model_slot *s = any_slot(r);
-	struct model_rules rules = { .may_unmap = true, .any_size = true };
+	struct model_rules rules = {.may_unmap = true, .any_size = true};
 
 	if (!s)
 		return;
@@ -213,7 +208,7 @@ static void op_slot_flags(struct run *r)
 
 static void op_slot_find(struct run *r)
 {
-	struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc) };
+	struct tdp_slot_desc desc = {.size = (uint32_t)sizeof(desc)};
 	uint32_t as_id, id = 0;
 	uint64_t gfn = any_gfn(r, &as_id);
 	struct model_slot *s = model_slot_at(&r->m, as_id, gfn);
@@ -229,7 +224,7 @@ static void op_slot_find(struct run *r)
 static void op_track(struct run *r)
 {
 	struct span p = any_span(r);
-	struct model_rules rules = { .any_size = true };
+	struct model_rules rules = {.any_size = true};
 	bool on = !test_one_in(&r->rand, 3), hole = false, below = false;
 	int want, status;
 	uint64_t i;

@@ -8,7 +8,7 @@
 static void op_write_protect(struct run *r)
 {
 	struct span p = any_span(r);
-	struct model_rules rules = { .any_size = true };
+	struct model_rules rules = {.any_size = true};
 
 	expect(r, "tdp_write_protect", tdp_write_protect(r->vm.mm, p.as_id, p.range), TDP_OK);
 	model_observe(&r->m, p.as_id, p.gfn, p.gfn + p.pages, &rules);
@@ -35,7 +35,7 @@ static void log_on(struct run *r, struct model_slot *s)
 {
 	uint32_t mode = 1 + (uint32_t)test_below(&r->rand, 3), real = mode;
 	uint32_t flags = test_one_in(&r->rand, 4) ? TDP_LOG_INITIALLY_SET : 0;
-	struct model_rules rules = { .any_size = false };
+	struct model_rules rules = {.any_size = false};
 	uint64_t i;
 
 	flags |= test_one_in(&r->rand, 3) ? TDP_LOG_EAGER_SPLIT : 0;
@@ -64,7 +64,7 @@ static void log_on(struct run *r, struct model_slot *s)
 static void op_log(struct run *r)
 {
 	struct model_slot *s = any_slot(r);
-	struct model_rules rules = { .any_size = false };
+	struct model_rules rules = {.any_size = false};
 	uint32_t flags, other;
 
 	if (!s)
@@ -105,9 +105,21 @@ static size_t any_words(struct run *r, const struct model_slot *s, uint64_t *fir
 	return (size_t)n;
 }
 
+/* One Dirty bit stands for all of a huge page: cleaning a part hands all of it to the log. */
+static void huge_may(struct model *m, struct model_leaf *leaf, uint64_t first, uint64_t pages,
+		     void *arg)
+{
+	struct model_slot *s = arg;
+	uint64_t i;
+
+	(void)m;
+	for (i = 0; pages > 1 && (leaf->flags & LEAF_W) && i < pages; i++)
+		model_bit_set(s->may, first - s->gfn + i);
+}
+
 static void cleared(struct run *r, struct model_slot *s, uint64_t first, uint64_t pages)
 {
-	struct model_rules rules = { .any_size = true, .clean = true };
+	struct model_rules rules = {.any_size = true, .clean = true};
 
 	if (first >= s->pages)
 		return;
@@ -116,6 +128,8 @@ static void cleared(struct run *r, struct model_slot *s, uint64_t first, uint64_
 	rules.clean_gfn = s->gfn + first;
 	rules.clean_end = s->gfn + first + pages;
 	model_log_bits_clear(s, first, pages);
+	if (s->log == TDP_LOG_DBIT)
+		model_each(&r->m, s->as_id, rules.clean_gfn, rules.clean_end, huge_may, s);
 	model_observe(&r->m, s->as_id, s->gfn + first, s->gfn + first + pages, &rules);
 	if (s->log == TDP_LOG_WRPROT)
 		model_clear(&r->m, s->as_id, s->gfn + first, s->gfn + first + pages, LEAF_W);
@@ -147,7 +161,8 @@ static void op_harvest(struct run *r)
 static void op_dirty_clear(struct run *r)
 {
 	struct model_slot *s = any_logged(r);
-	uint64_t first, pages, mask;
+	struct model_rules rules = {.any_size = true};
+	uint64_t first, pages, mask, end;
 	unsigned i;
 
 	if (!s)
@@ -166,11 +181,23 @@ static void op_dirty_clear(struct run *r)
 	mask = test_rand(&r->rand) & test_rand(&r->rand);
 	if (s->pages - first < 64)
 		mask &= ((uint64_t)1 << (s->pages - first)) - 1;
+	if (!mask)
+		return;
+	end = s->gfn + (s->pages - first < 64 ? s->pages : first + 64);
 	expect(r, "tdp_dirty_clear_mask", tdp_dirty_clear_mask(r->vm.mm, s->id, first, mask),
 	       TDP_OK);
 	for (i = 0; i < 64; i++)
 		if ((mask >> i) & 1)
-			cleared(r, s, first + i, 1);
+			model_log_bits_clear(s, first + i, 1);
+	for (i = 0; i < 64 && s->log == TDP_LOG_DBIT; i++)
+		if ((mask >> i) & 1)
+			model_each(&r->m, s->as_id, s->gfn + first + i, s->gfn + first + i + 1,
+				   huge_may, s);
+	model_observe(&r->m, s->as_id, s->gfn + first, end, &rules);
+	for (i = 0; i < 64 && s->log == TDP_LOG_WRPROT; i++)
+		if ((mask >> i) & 1)
+			model_clear(&r->m, s->as_id, s->gfn + first + i, s->gfn + first + i + 1,
+				    LEAF_W);
 }
 
 static void op_mark(struct run *r)
@@ -229,7 +256,7 @@ static void young_bits(struct run *r, const struct span *p)
 static void op_age(struct run *r)
 {
 	struct span p = any_span(r);
-	struct young y = { 0, 0 };
+	struct young y = {0, 0};
 	uint64_t count = ~(uint64_t)0;
 	bool clear = false;
 	int status;
@@ -243,9 +270,7 @@ static void op_age(struct run *r)
 				       (ull)count, (ull)y.must, (ull)y.may);
 		clear = true;
 		break;
-	case 1:
-		status = tdp_test_age(r->vm.mm, p.as_id, p.range);
-		break;
+	case 1: status = tdp_test_age(r->vm.mm, p.as_id, p.range); break;
 	default:
 		clear = test_one_in(&r->rand, 2);
 		status = tdp_age_bitmap(r->vm.mm, p.as_id, p.range, clear, r->bitmap,
@@ -276,7 +301,7 @@ static void largest(struct model *m, struct model_leaf *leaf, uint64_t first, ui
 static void op_split(struct run *r)
 {
 	struct span p = any_span(r);
-	struct model_rules rules = { .any_size = true };
+	struct model_rules rules = {.any_size = true};
 	uint32_t lg2 = test_vm_lg2(&r->vm, (uint32_t)test_below(&r->rand, 2));
 	uint64_t most = 0;
 
@@ -291,7 +316,7 @@ static void op_split(struct run *r)
 static void op_collapse(struct run *r)
 {
 	struct span p = any_span(r);
-	struct model_rules rules = { .any_size = true };
+	struct model_rules rules = {.any_size = true};
 	uint32_t flags = test_one_in(&r->rand, 4) ? TDP_COLLAPSE_ZAP : 0;
 	uint64_t collapsed = ~(uint64_t)0;
 

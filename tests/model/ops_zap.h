@@ -16,12 +16,13 @@ static void mark_kept(struct model *m, struct model_leaf *leaf, uint64_t first, 
 
 static void zap_span(struct run *r, struct span p, uint32_t flags)
 {
-	struct model_rules rules = { .any_size = true };
+	struct model_rules rules = {.any_size = true};
 	uint64_t first, n, lo = p.gfn, hi = p.gfn + p.pages;
 	int want = TDP_OK;
 
-	snprintf(r->m.where, sizeof(r->m.where), "op %llu (zap as %u, gfn %#llx, %llu pages, flags %#x)",
-		 (ull)r->op, p.as_id, (ull)p.gfn, (ull)p.pages, flags);
+	snprintf(r->m.where, sizeof(r->m.where),
+		 "op %llu (zap as %u, gfn %#llx, %llu pages, flags %#x)", (ull)r->op, p.as_id,
+		 (ull)p.gfn, (ull)p.pages, flags);
 	if ((flags & TDP_ZAP_STRICT) && !all_mapped(r, &p))
 		want = TDP_ENOENT;
 	expect(r, "tdp_zap", tdp_zap(r->vm.mm, p.as_id, p.range, flags), want);
@@ -98,6 +99,7 @@ static void op_roots(struct run *r)
 
 	if (test_one_in(&r->rand, 2)) {
 		expect(r, "tdp_roots_invalidate", tdp_roots_invalidate(r->vm.mm), TDP_OK);
+		model_roots_gone(&r->m);
 		for (i = 0; i < MODEL_AS; i++)
 			model_forget(&r->m, i);
 	}
@@ -106,6 +108,7 @@ static void op_roots(struct run *r)
 		if (more < 0 || more > 1)
 			model_complain(&r->m, "tdp_roots_reclaim: %d", more);
 	} while (more > 0 && !test_one_in(&r->rand, 4));
+	r->m.stale = more != 0;
 }
 
 static int pick_table(void *arg, const struct tdp_visit *v)
@@ -123,7 +126,7 @@ static int pick_table(void *arg, const struct tdp_visit *v)
 static void op_zap_table(struct run *r)
 {
 	struct tdp_visit list[TDP_LEVELS_MAX];
-	struct model_rules rules = { .any_size = false };
+	struct model_rules rules = {.any_size = false};
 	uint32_t as_id, n = 0;
 	uint64_t gfn = any_gfn(r, &as_id), pages;
 
@@ -148,7 +151,7 @@ static void op_zap_table(struct run *r)
 
 static void op_compact(struct run *r)
 {
-	struct model_rules same = { .any_size = false };
+	struct model_rules same = {.any_size = false};
 	struct span p = any_span(r);
 	int status = tdp_compact(r->vm.mm, p.as_id, p.range);
 

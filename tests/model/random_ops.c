@@ -32,33 +32,33 @@ static const struct op {
 	void (*fn)(struct run *r);
 	uint32_t weight;
 } ops[] = {
-	{ "access", op_access, 7000 },
-	{ "prefetch", op_prefetch, 200 },
-	{ "populate", op_populate, 60 },
-	{ "zap", op_zap, 150 },
-	{ "invalidate", op_invalidate, 150 },
-	{ "zap_table", op_zap_table, 20 },
-	{ "roots", op_roots, 6 },
-	{ "compact", op_compact, 20 },
-	{ "write_protect", op_write_protect, 100 },
-	{ "log", op_log, 25 },
-	{ "harvest", op_harvest, 300 },
-	{ "dirty_clear", op_dirty_clear, 100 },
-	{ "mark", op_mark, 50 },
-	{ "age", op_age, 300 },
-	{ "split", op_split, 60 },
-	{ "collapse", op_collapse, 80 },
-	{ "max_lg2", op_max_lg2, 100 },
-	{ "slot_add", op_slot_add, 25 },
-	{ "slot_remove", op_slot_remove, 8 },
-	{ "slot_move", op_slot_move, 10 },
-	{ "slot_flags", op_slot_flags, 10 },
-	{ "slot_find", op_slot_find, 50 },
-	{ "track", op_track, 30 },
-	{ "fail", op_fail, 30 },
-	{ "set_as", op_set_as, 50 },
-	{ "rcu", op_rcu, 100 },
-	{ "yield", op_yield, 20 },
+	{"access", op_access, 7000},
+	{"prefetch", op_prefetch, 200},
+	{"populate", op_populate, 60},
+	{"zap", op_zap, 150},
+	{"invalidate", op_invalidate, 150},
+	{"zap_table", op_zap_table, 20},
+	{"roots", op_roots, 6},
+	{"compact", op_compact, 20},
+	{"write_protect", op_write_protect, 100},
+	{"log", op_log, 25},
+	{"harvest", op_harvest, 300},
+	{"dirty_clear", op_dirty_clear, 100},
+	{"mark", op_mark, 50},
+	{"age", op_age, 300},
+	{"split", op_split, 60},
+	{"collapse", op_collapse, 80},
+	{"max_lg2", op_max_lg2, 100},
+	{"slot_add", op_slot_add, 25},
+	{"slot_remove", op_slot_remove, 8},
+	{"slot_move", op_slot_move, 10},
+	{"slot_flags", op_slot_flags, 10},
+	{"slot_find", op_slot_find, 50},
+	{"track", op_track, 30},
+	{"fail", op_fail, 30},
+	{"set_as", op_set_as, 50},
+	{"rcu", op_rcu, 100},
+	{"yield", op_yield, 20},
 };
 
 static const struct op *pick(struct test_rand *rand)
@@ -76,7 +76,7 @@ static const struct op *pick(struct test_rand *rand)
 
 static int setup(struct run *r, const struct test_format *fmt, uint64_t seed)
 {
-	struct test_vm_options opts = { .cpus = CPUS };
+	struct test_vm_options opts = {.cpus = CPUS};
 	uint32_t big = fmt->format == TDP_FMT_TEST ? 24 : fmt->tree_levels > 2 ? 30 : 21;
 	uint64_t huge = (uint64_t)1 << (big - TDP_PAGE_LG2);
 	struct model_window win[3];
@@ -172,11 +172,11 @@ static int run(const struct test_format *fmt, uint64_t count, uint64_t seed, uin
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "format", required_argument, NULL, 'f' },
-		{ "ops", required_argument, NULL, 'o' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "from", required_argument, NULL, 'w' },
-		{ NULL, 0, NULL, 0 },
+		{"format", required_argument, NULL, 'f'},
+		{"ops", required_argument, NULL, 'o'},
+		{"seed", required_argument, NULL, 's'},
+		{"from", required_argument, NULL, 'w'},
+		{NULL, 0, NULL, 0},
 	};
 	const struct test_format *only = NULL;
 	uint64_t count = test_env_number("TDP_OPS", 20000), from = ~(uint64_t)0, seed = 0;

@@ -33,7 +33,7 @@ static void expect(struct run *r, const char *what, int got, int want)
 
 static struct tdp_range bytes(uint64_t gfn, uint64_t pages)
 {
-	struct tdp_range range = { gfn << TDP_PAGE_LG2, pages << TDP_PAGE_LG2 };
+	struct tdp_range range = {gfn << TDP_PAGE_LG2, pages << TDP_PAGE_LG2};
 
 	return range;
 }
@@ -82,7 +82,7 @@ struct span {
 
 static struct span span_of(uint32_t as_id, uint64_t gfn, uint64_t pages)
 {
-	struct span s = { as_id, gfn, pages, bytes(gfn, pages) };
+	struct span s = {as_id, gfn, pages, bytes(gfn, pages)};
 
 	return s;
 }
@@ -116,11 +116,8 @@ static struct span any_span(struct run *r)
 		break;
 	case 4:
 	case 5:
-	case 6:
-		pages = 1 + test_below(&r->rand, 2 * block);
-		break;
-	default:
-		pages = 1 + test_below(&r->rand, 12);
+	case 6: pages = 1 + test_below(&r->rand, 2 * block); break;
+	default: pages = 1 + test_below(&r->rand, 12);
 	}
 	if (gfn < w->gfn)
 		gfn = w->gfn;

@@ -30,14 +30,14 @@
 struct mix {
 	struct test_vm vm;
 	struct test_backing mem; /* pages that come and go */
-	uint64_t block;		 /* bytes of a leaf at level 1 */
+	uint64_t block;          /* bytes of a leaf at level 1 */
 	tdp_gpa_t ram, paged,
 		hotplug; /* a linear slot that is logged; the backing; a slot that comes and goes */
 	uint64_t ram_size, paged_size;
 	uint32_t ram_slot, paged_slot;
 	_Atomic bool stop;
 	_Atomic uint64_t *cell; /* by page of ram: how often it was written */
-	uint64_t *copy;		/* by page of ram: as of the last harvest that had it */
+	uint64_t *copy;         /* by page of ram: as of the last harvest that had it */
 	_Atomic uint64_t accesses, harvested;
 	_Atomic uint32_t managers;
 };
@@ -102,9 +102,7 @@ static void *guest_main(void *arg)
 		switch (test_below(&rand, 8)) {
 		case 0:
 		case 1:
-		case 2:
-			guest_write(g, test_below(&rand, m->ram_size / TEST_PAGE));
-			break;
+		case 2: guest_write(g, test_below(&rand, m->ram_size / TEST_PAGE)); break;
 		case 3:
 			page = test_below(&rand, m->ram_size / TEST_PAGE);
 			answer = test_vm_access(&m->vm, g->cpu, m->ram + page * TEST_PAGE,
@@ -222,38 +220,20 @@ static void manage_once(struct mix *m, struct test_rand *rand)
 	case 0:
 	case 1:
 	case 2:
-	case 3:
-		must(m, "discard", test_backing_discard(&m->mem, mm, 0, paged));
-		break;
-	case 4:
-		must(m, "zap", tdp_zap(mm, 0, ram, test_one_in(rand, 2) ? TDP_ZAP_LAZY : 0));
-		break;
-	case 5:
-		must(m, "age", tdp_age(mm, 0, ram, NULL));
-		break;
-	case 6:
-		must(m, "split", tdp_split(mm, 0, ram, 12));
-		break;
-	case 7:
-		must(m, "collapse", tdp_collapse(mm, 0, ram, test_one_in(rand, 4), NULL));
-		break;
-	case 8:
-		must(m, "collapse", tdp_collapse(mm, 0, paged, 0, NULL));
-		break;
+	case 3: must(m, "discard", test_backing_discard(&m->mem, mm, 0, paged)); break;
+	case 4: must(m, "zap", tdp_zap(mm, 0, ram, test_one_in(rand, 2) ? TDP_ZAP_LAZY : 0)); break;
+	case 5: must(m, "age", tdp_age(mm, 0, ram, NULL)); break;
+	case 6: must(m, "split", tdp_split(mm, 0, ram, 12)); break;
+	case 7: must(m, "collapse", tdp_collapse(mm, 0, ram, test_one_in(rand, 4), NULL)); break;
+	case 8: must(m, "collapse", tdp_collapse(mm, 0, paged, 0, NULL)); break;
 	case 9:
 		if (test_one_in(rand, 4))
 			must(m, "roots_invalidate", tdp_roots_invalidate(mm));
 		must(m, "roots_reclaim", tdp_roots_reclaim(mm, 3));
 		break;
-	case 10:
-		manage_slot(m);
-		break;
-	case 11:
-		must(m, "write_protect", tdp_write_protect(mm, 0, ram));
-		break;
-	case 12:
-		must(m, "compact", tdp_compact(mm, 0, paged));
-		break;
+	case 10: manage_slot(m); break;
+	case 11: must(m, "write_protect", tdp_write_protect(mm, 0, ram)); break;
+	case 12: must(m, "compact", tdp_compact(mm, 0, paged)); break;
 	default:
 		status = tdp_populate(mm, 0, ram, TDP_POPULATE_READ, NULL);
 		if (status != TDP_EAGAIN) /* lost against somebody's invalidation too often */
@@ -280,7 +260,7 @@ static void *manage_main(void *arg)
 
 static void mix_open(struct mix *m, const struct test_format *fmt)
 {
-	struct test_vm_options opts = { .cpus = GUESTS, .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.cpus = GUESTS, .chunk_lg2 = TEST_CHUNK_SMALL};
 	struct tdp_slot_desc desc;
 
 	opts.env_flags = TEST_ENV_WAIT;
@@ -325,9 +305,10 @@ static void mix_compare(struct mix *m)
 
 static void mix(void **state)
 {
-	struct mix *m = calloc(1, sizeof(*m)); /* a failed one stays: its callbacks may still come */
+	struct mix *m =
+		calloc(1, sizeof(*m)); /* a failed one stays: its callbacks may still come */
 	uint64_t ms = test_env_number("TDP_RACE_MS", 500);
-	struct timespec time = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
+	struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 	struct guest guest[GUESTS];
 	pthread_t threads[GUESTS + 1 + MANAGERS];
 	uint64_t complaints;

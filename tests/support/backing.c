@@ -140,7 +140,7 @@ void test_backing_fini(struct test_backing *b)
 
 struct tdp_slot_desc test_backing_slot(struct test_backing *b, uint32_t as_id, uint32_t flags)
 {
-	struct tdp_slot_desc desc = { 0 };
+	struct tdp_slot_desc desc = {0};
 
 	desc.size = (uint32_t)sizeof(desc);
 	desc.flags = flags;

@@ -253,17 +253,13 @@ static uint64_t trap_entry(const struct test_env *env)
 	uint64_t pa = env_pa(env, env->canary), e;
 
 	switch (env->format) {
-	case TDP_FMT_EPT: /* RWX, write back, accessed and dirty */
-		return pa | 0x337;
-	case TDP_FMT_NPT: /* P, W, U, A, D */
-		return pa | 0x67;
-	case TDP_FMT_S2_4K: /* valid page, Normal WB, RW, inner shareable, AF */
-		return pa | 0x7ff;
+	case TDP_FMT_EPT: /* RWX, write back, accessed and dirty */ return pa | 0x337;
+	case TDP_FMT_NPT: /* P, W, U, A, D */ return pa | 0x67;
+	case TDP_FMT_S2_4K: /* valid page, Normal WB, RW, inner shareable, AF */ return pa | 0x7ff;
 	case TDP_FMT_TEST: /* leaf, W, X, D, A of level 0 (rotated by 3) */
 		e = (pa >> 12) << 20 | 0x7a;
 		return (e << 3) | (e >> 61);
-	default:
-		return ~(uint64_t)0;
+	default: return ~(uint64_t)0;
 	}
 }
 
@@ -354,12 +350,9 @@ static int hook_should_yield(void *priv)
 	uint64_t n = atomic_load(&env->yield_n);
 
 	switch (atomic_load(&env->yield_mode)) {
-	case TEST_YIELD_ALWAYS:
-		return 1;
-	case TEST_YIELD_NTH:
-		return n && asked % n == 0;
-	default:
-		return 0;
+	case TEST_YIELD_ALWAYS: return 1;
+	case TEST_YIELD_NTH: return n && asked % n == 0;
+	default: return 0;
 	}
 }
 

@@ -21,21 +21,21 @@
 const struct test_format test_formats[] = {
 	/* name, format, gpa bits, levels asked, caps left out, mm flags, chunk, root pages, levels
 	 */
-	{ "ept4", TDP_FMT_EPT, 48, 4, 0, 0, 13, 1, 4 },
-	{ "ept5", TDP_FMT_EPT, 52, 5, 0, 0, 13, 1, 5 },
-	{ "ept4-noad", TDP_FMT_EPT, 48, 0, NO_AD, 0, 13, 1, 4 },
-	{ "ept4-adoff", TDP_FMT_EPT, 46, 0, 0, TDP_MM_NO_HW_AD, 13, 1, 4 },
-	{ "npt4", TDP_FMT_NPT, 48, 4, 0, 0, 13, 1, 4 },
-	{ "npt5", TDP_FMT_NPT, 52, 5, 0, 0, 13, 1, 5 },
-	{ "s2-34", TDP_FMT_S2_4K, 34, 0, 0, 0, 17, 16, 2 },
-	{ "s2-39", TDP_FMT_S2_4K, 39, 0, 0, 0, 13, 1, 3 },
-	{ "s2-40", TDP_FMT_S2_4K, 40, 0, 0, 0, 14, 2, 3 },
-	{ "s2-43", TDP_FMT_S2_4K, 43, 0, 0, 0, 17, 16, 3 },
-	{ "s2-48", TDP_FMT_S2_4K, 48, 0, 0, 0, 13, 1, 4 },
-	{ "s2-noaf", TDP_FMT_S2_4K, 40, 0, NO_AD, 0, 14, 2, 3 },
-	{ "s2-nodbm", TDP_FMT_S2_4K, 40, 0, TDP_CAP_HW_DIRTY, 0, 14, 2, 3 },
-	{ "test", TDP_FMT_TEST, 32, 0, 0, 0, 13, 1, 5 },
-	{ "test-noad", TDP_FMT_TEST, 32, 0, NO_AD, 0, 13, 1, 5 },
+	{"ept4", TDP_FMT_EPT, 48, 4, 0, 0, 13, 1, 4},
+	{"ept5", TDP_FMT_EPT, 52, 5, 0, 0, 13, 1, 5},
+	{"ept4-noad", TDP_FMT_EPT, 48, 0, NO_AD, 0, 13, 1, 4},
+	{"ept4-adoff", TDP_FMT_EPT, 46, 0, 0, TDP_MM_NO_HW_AD, 13, 1, 4},
+	{"npt4", TDP_FMT_NPT, 48, 4, 0, 0, 13, 1, 4},
+	{"npt5", TDP_FMT_NPT, 52, 5, 0, 0, 13, 1, 5},
+	{"s2-34", TDP_FMT_S2_4K, 34, 0, 0, 0, 17, 16, 2},
+	{"s2-39", TDP_FMT_S2_4K, 39, 0, 0, 0, 13, 1, 3},
+	{"s2-40", TDP_FMT_S2_4K, 40, 0, 0, 0, 14, 2, 3},
+	{"s2-43", TDP_FMT_S2_4K, 43, 0, 0, 0, 17, 16, 3},
+	{"s2-48", TDP_FMT_S2_4K, 48, 0, 0, 0, 13, 1, 4},
+	{"s2-noaf", TDP_FMT_S2_4K, 40, 0, NO_AD, 0, 14, 2, 3},
+	{"s2-nodbm", TDP_FMT_S2_4K, 40, 0, TDP_CAP_HW_DIRTY, 0, 14, 2, 3},
+	{"test", TDP_FMT_TEST, 32, 0, 0, 0, 13, 1, 5},
+	{"test-noad", TDP_FMT_TEST, 32, 0, NO_AD, 0, 13, 1, 5},
 };
 const size_t test_format_count = ARRAY_LEN(test_formats);
 
@@ -75,7 +75,7 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 			tests[n].name = names[n];
 			tests[n].test_func = cases[i].fn;
 			/* cmocka wants it writable; tests cast it back to const */
-			memcpy(&tests[n].initial_state, &(const void *){ fmt }, sizeof(void *));
+			memcpy(&tests[n].initial_state, &(const void *){fmt}, sizeof(void *));
 			n++;
 		}
 		if (n == before && !(only && *only)) {

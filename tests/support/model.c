@@ -149,12 +149,26 @@ void model_clear(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end, ui
 	model_each(m, as_id, gfn, end, clear_one, &flags);
 }
 
+void model_roots_gone(struct model *m)
+{
+	uint32_t i;
+	uint64_t k;
+
+	m->stale = true;
+	for (i = 0; i < MODEL_SLOTS; i++) {
+		struct model_slot *s = &m->slot[i];
+
+		for (k = 0; s->live && s->log == TDP_LOG_DBIT && !s->fuzzy && k < s->pages; k++)
+			s->fuzzy = m->lg2[s->as_id][model_at(m, s->gfn) + k] > TDP_PAGE_LG2;
+	}
+}
+
 void model_forget(struct model *m, uint32_t as_id)
 {
 	memset(m->lg2[as_id], 0, m->pages);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static int see(void *arg, const struct tdp_visit *v)
 {
@@ -301,7 +315,9 @@ static void compare_leaf(struct model *m, uint32_t as_id, struct model_leaf_seen
 				       l->lg2);
 	}
 	check_known(m, l, r, flags);
-	l->model = (uint8_t)((l->prot & TDP_W ? LEAF_W : 0) |
+	/* W once given stays in a TLB when aging takes it from the leaf: until somebody protects
+	 * it. */
+	l->model = (uint8_t)((l->prot & TDP_W ? LEAF_W : 0) | (flags & LEAF_W) |
 			     (l->flags & TDP_MAP_ACCESSED ? LEAF_YOUNG_MAY : 0) |
 			     (flags & LEAF_YOUNG_MUST));
 	log_upper(s, l);
@@ -403,7 +419,7 @@ void model_observe(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end,
 
 void model_check_all(struct model *m)
 {
-	struct model_rules same = { 0 };
+	struct model_rules same = {0};
 	uint32_t as_id;
 
 	for (as_id = 0; as_id < MODEL_AS; as_id++)
@@ -412,7 +428,7 @@ void model_check_all(struct model *m)
 
 void model_check_page(struct model *m, uint32_t as_id, uint64_t gfn)
 {
-	struct tdp_mapping map = { .size = (uint32_t)sizeof(map) };
+	struct tdp_mapping map = {.size = (uint32_t)sizeof(map)};
 	int status = tdp_translate(m->vm->mm, as_id, gfn << TDP_PAGE_LG2, &map);
 	uint64_t first, pages, at;
 
@@ -438,18 +454,18 @@ void model_check_page(struct model *m, uint32_t as_id, uint64_t gfn)
 		model_complain(m, "gfn %#llx has become writable", (ull)gfn);
 }
 
-/* ---- the dirty log ---------------------------------------------------------------------------- */
+/* ---- the dirty log --------------------------------------------------------------------------- */
 
 void model_log_start(struct model *m, struct model_slot *s, uint32_t mode, bool all_dirty)
 {
 	size_t words = (size_t)((s->pages + 63) / 64);
 
-	(void)m;
 	s->must = calloc(words, sizeof(*s->must));
 	s->may = calloc(words, sizeof(*s->may));
 	if (!s->must || !s->may)
 		abort();
 	s->log = mode;
+	s->fuzzy = m->stale && mode == TDP_LOG_DBIT;
 	if (all_dirty) {
 		uint64_t i;
 
@@ -480,7 +496,7 @@ void model_log_compare(struct model *m, struct model_slot *s, uint64_t first,
 		if (must & ~bitmap[i])
 			model_complain(m, "slot %u pages %llu: written %#llx, logged only %#llx",
 				       s->id, (ull)(first + 64 * i), (ull)must, (ull)bitmap[i]);
-		if (bitmap[i] & ~may)
+		if ((bitmap[i] & ~may) && !s->fuzzy)
 			model_complain(m,
 				       "slot %u pages %llu: logged %#llx, writable were only %#llx",
 				       s->id, (ull)(first + 64 * i), (ull)bitmap[i], (ull)may);

@@ -19,10 +19,11 @@ struct model_slot {
 	bool live;
 	uint32_t id, as_id, flags, prot; /* prot with the default filled in */
 	uint64_t gfn, pages;
-	uint64_t pfn;		      /* linear */
+	uint64_t pfn;                 /* linear */
 	struct test_backing *backing; /* else NULL */
-	uint32_t log;		      /* TDP_LOG_OFF, WRPROT or DBIT */
-	uint64_t *must, *may;	      /* dirty: at least, at most; a bit per page */
+	uint32_t log;                 /* TDP_LOG_OFF, WRPROT or DBIT */
+	uint64_t *must, *may;         /* dirty: at least, at most; a bit per page */
+	bool fuzzy;                   /* `may` is not known: see model_roots_gone() */
 	uint16_t *track;
 	uint64_t tracked; /* pages with track != 0 */
 };
@@ -45,11 +46,12 @@ struct model {
 	struct test_vm *vm;
 	struct model_window win[MODEL_WINDOWS];
 	uint32_t windows;
-	uint64_t pages;		 /* of all windows */
-	uint8_t *lg2[MODEL_AS];	 /* by page: log2 of the leaf that maps it, 0: unmapped */
+	uint64_t pages;          /* of all windows */
+	uint8_t *lg2[MODEL_AS];  /* by page: log2 of the leaf that maps it, 0: unmapped */
 	uint8_t *kept[MODEL_AS]; /* by page: zapped with KEEP_YOUNG */
 	struct model_leaf *leaf[MODEL_AS];
 	struct model_slot slot[MODEL_SLOTS];
+	bool stale; /* invalid roots are not all torn down */
 	struct model_leaf_seen *seen; /* scratch of model_observe */
 	size_t seen_count, seen_room;
 	uint64_t complaints;
@@ -77,13 +79,13 @@ struct model_rules {
 	uint64_t map_gfn,
 		map_end; /* here pages may appear, or change, as a fault or populate may */
 	uint64_t unmap_gfn, unmap_end; /* here nothing may be mapped now */
-	bool may_unmap;		       /* anything looked at may be gone */
+	bool may_unmap;                /* anything looked at may be gone */
 	bool any_size; /* sizes may change; growth only where huge pages are legal */
 	bool young;    /* what appears may be young */
 	bool never_w;  /* what appears is not writable */
 	bool clean;    /* leaves of logged slots are not dirty … */
 	uint64_t clean_gfn, clean_end; /* … that lie wholly here (clean_end 0: everywhere) */
-	uint64_t grown;		       /* out: leaves that are larger than before */
+	uint64_t grown;                /* out: leaves that are larger than before */
 };
 /*
  * Look at [gfn, end) (widened to the leaves there) through tdp_walk(), compare with the model under
@@ -102,6 +104,11 @@ void model_each(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end,
 		void *arg);
 /* Clear flags of all leaves that overlap. */
 void model_clear(struct model *m, uint32_t as_id, uint64_t gfn, uint64_t end, uint8_t flags);
+/*
+ * Roots become invalid. What they still hold goes to the log when they are torn down, a whole huge
+ * page for one Dirty bit: so a slot logged by Dirty bit that has huge pages loses its upper bound.
+ */
+void model_roots_gone(struct model *m);
 /* Everything of an address space is unmapped (the model only). */
 void model_forget(struct model *m, uint32_t as_id);
 

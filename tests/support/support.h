@@ -63,7 +63,7 @@ enum test_yield {
 };
 
 #define TEST_ENV_WAIT 0x1u /* give the library wait() and wake(); else it spins with relax() */
-#define TEST_ENV_HOOKS \
+#define TEST_ENV_HOOKS                                                                             \
 	0x2u /* virt_to_phys/phys_to_virt instead of linear_offset (and not identical) */
 #define TEST_ENV_QUIET 0x4u /* do not print violations (tests that provoke them) */
 
@@ -73,7 +73,7 @@ struct test_env {
 	struct tdp_env env;  /* hand &env.env to the library */
 	struct tdp_emu *emu; /* told what is forbidden; may be NULL */
 	uint32_t format;     /* for entries that look valid */
-	uint32_t flags;	     /* TEST_ENV_* */
+	uint32_t flags;      /* TEST_ENV_* */
 
 	/* n-th allocation from now fails (1: the next); 0: none. It stays failed until set again.
 	 */
@@ -81,8 +81,8 @@ struct test_env {
 	_Atomic uint64_t failed; /* how often an allocation was refused */
 	_Atomic uint64_t chunk_allocs, chunk_frees, obj_allocs, obj_frees;
 	_Atomic uint64_t chunk_bytes, obj_bytes; /* live */
-	_Atomic uint64_t tables, table_pages;	 /* in use now, by table_state */
-	_Atomic uint64_t tables_total;		 /* ever taken */
+	_Atomic uint64_t tables, table_pages;    /* in use now, by table_state */
+	_Atomic uint64_t tables_total;           /* ever taken */
 
 	_Atomic int yield_mode;
 	_Atomic uint64_t yield_n;
@@ -139,13 +139,13 @@ struct test_case {
 	void (*fn)(void **state);
 	bool (*wanted)(const struct test_format *fmt); /* NULL: every format */
 };
-#define TEST_CASE(fn)           \
-	{                       \
-#fn, (fn), NULL \
+#define TEST_CASE(fn)                                                                              \
+	{                                                                                          \
+#fn, (fn), NULL                                                                    \
 	}
-#define TEST_CASE_IF(fn, wanted)    \
-	{                           \
-#fn, (fn), (wanted) \
+#define TEST_CASE_IF(fn, wanted)                                                                   \
+	{                                                                                          \
+#fn, (fn), (wanted)                                                                \
 	}
 /*
  * Run every case for every format as one cmocka group; TDP_FORMAT=name restricts. Returns cmocka's
@@ -179,7 +179,7 @@ struct test_vm {
 };
 
 struct test_vm_options {
-	uint32_t cpus;	    /* 0: 1 */
+	uint32_t cpus;      /* 0: 1 */
 	uint32_t env_flags; /* TEST_ENV_* */
 	uint32_t emu_flags; /* TDP_EMU_* */
 	uint32_t mm_flags;  /* TDP_MM_*, besides those of the format */
@@ -219,12 +219,12 @@ enum test_answer {
 	TEST_BROKEN = 4,   /* bus error, decode failed, … (counted as violation) */
 };
 struct test_access {
-	int outcome;	 /* last answer of tdp_fault (or of load), 0 if there was no fault */
+	int outcome;     /* last answer of tdp_fault (or of load), 0 if there was no fault */
 	uint32_t faults; /* tdp_fault calls */
 	uint32_t retries;
 	uint32_t reloads;
-	tdp_pa_t pa;			/* byte address */
-	uint32_t lg2, prot, refs;	/* of the access that succeeded */
+	tdp_pa_t pa;                    /* byte address */
+	uint32_t lg2, prot, refs;       /* of the access that succeeded */
 	struct tdp_fault_result result; /* of the last tdp_fault */
 };
 /*
@@ -271,13 +271,13 @@ struct test_backing {
 	tdp_gpa_t gpa; /* of page 0, as in the slot */
 	uint64_t pages;
 	uint64_t *frame; /* pa >> 12, by page */
-	uint8_t *lg2;	 /* of the block of the page */
-	uint8_t *fail;	 /* 1: resolve answers `fail_status` */
+	uint8_t *lg2;    /* of the block of the page */
+	uint8_t *fail;   /* 1: resolve answers `fail_status` */
 	uint32_t prot;
 	uint32_t max_lg2;
 	int fail_status;      /* default TDP_EFAULT */
 	uint64_t first, next; /* frames to hand out: where they begin, the next one */
-	uint64_t *ring;	      /* dropped blocks that are still forbidden: frame, lg2 */
+	uint64_t *ring;       /* dropped blocks that are still forbidden: frame, lg2 */
 	uint32_t ring_at;
 	uint64_t resolves_ok; /* answered TDP_OK */
 	uint64_t resolves_failed;

@@ -78,7 +78,7 @@ static int machine_create(struct test_vm *vm, const struct test_format *fmt,
 
 static void machine_destroy(struct test_vm *vm)
 {
-	struct tdp_emu_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct tdp_emu_stats stats = {.size = (uint32_t)sizeof(stats)};
 	int status;
 
 	while (vm->cpus) {
@@ -141,12 +141,13 @@ uint64_t test_vm_fini(struct test_vm *vm)
 
 uint64_t test_vm_check(struct test_vm *vm)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
-	struct tdp_emu_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
+	struct tdp_emu_stats stats = {.size = (uint32_t)sizeof(stats)};
 	uint64_t complaints = 0, tables = atomic_load(&vm->env.tables);
 	int status = tdp_verify(vm->mm, &report);
 
-	if (status == TDP_OK && report.allocated != report.tables + report.retired + report.cached) {
+	if (status == TDP_OK &&
+	    report.allocated != report.tables + report.retired + report.cached) {
 		/* A dead root is on no list while it waits for its grace period. */
 		vm->env.env.rcu->barrier();
 		tables = atomic_load(&vm->env.tables);
@@ -209,7 +210,7 @@ static int decode(struct test_vm *vm, const struct tdp_emu_exit *ex, tdp_gpa_t g
 static int fault_step(struct test_vm *vm, struct test_cpu *cpu, const struct tdp_emu_exit *ex,
 		      tdp_gpa_t gpa, uint32_t access, struct test_access *out)
 {
-	struct tdp_fault fault = { 0 };
+	struct tdp_fault fault = {0};
 
 	if (decode(vm, ex, gpa, access, &fault) < 0)
 		return TEST_BROKEN;
@@ -297,7 +298,7 @@ int test_vm_touch(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t acce
 int test_vm_slot(struct test_vm *vm, uint32_t as_id, tdp_gpa_t gpa, uint64_t size, tdp_pa_t pa,
 		 uint32_t flags, uint32_t *id)
 {
-	struct tdp_slot_desc desc = { 0 };
+	struct tdp_slot_desc desc = {0};
 	uint32_t ignored;
 
 	desc.size = (uint32_t)sizeof(desc);
@@ -357,7 +358,7 @@ static int dump_visit(void *arg, const struct tdp_visit *visit)
 
 int test_dump_take(struct test_vm *vm, uint32_t as_id, struct test_dump *dump)
 {
-	struct tdp_range all = { 0, test_vm_size(vm) };
+	struct tdp_range all = {0, test_vm_size(vm)};
 	int status;
 
 	memset(dump, 0, sizeof(*dump));

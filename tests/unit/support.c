@@ -182,7 +182,7 @@ static void blocks_stay_contiguous(void **state)
 			 TDP_OK);
 	for (round = 0; round < 300; round++) {
 		uint64_t at = test_below(&rand, b.pages), n = 1 + test_below(&rand, 1500);
-		struct tdp_range r = { gpa + at * TEST_PAGE, 0 };
+		struct tdp_range r = {gpa + at * TEST_PAGE, 0};
 		tdp_pa_t old = test_backing_pa(&b, r.start);
 
 		n = n < b.pages - at ? n : b.pages - at;
