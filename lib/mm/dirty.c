@@ -313,15 +313,16 @@ int tdp_dirty_clear_mask(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_
 	uint64_t pages;
 	int ret;
 
-	if (first % 64 || mask == 0)
+	if (first % 64)
 		return TDP_EINVAL;
-	pages = 64;
-	while (!(mask >> (pages - 1) & 1))
+	/* Only pages whose bit is set need to exist; no bit at all asks for nothing. */
+	for (pages = 64; pages > 0 && !(mask >> (pages - 1) & 1);)
 		pages--;
 	ret = begin(mm, id, first, pages, &slot);
 	if (ret)
 		return ret;
-	clear(mm, slot, first, pages, &mask);
+	if (pages > 0)
+		clear(mm, slot, first, pages, &mask);
 	tdpi_slot_drop(mm, slot);
 	return TDP_OK;
 }
