@@ -113,6 +113,9 @@ static struct span any_span(struct run *r)
 	case 3:
 		gfn &= ~(block - 1);
 		pages = block << test_below(&r->rand, 3);
+		/* One page less at either end: where a huge page is only just not covered. */
+		pages -= test_one_in(&r->rand, 4);
+		gfn += test_one_in(&r->rand, 4);
 		break;
 	case 4:
 	case 5:
