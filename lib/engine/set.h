@@ -98,7 +98,8 @@ static inline struct tdpi_table *set_removed_table(struct tdpi_op *op, struct td
 {
 	unsigned level = l.t->level;
 
-	if (tdpi_load_relaxed(&op->mm->dbit_logs) != 0 && op->gather.ticket)
+	/* Whether or not anybody logs: somebody may begin before the flush. */
+	if (op->gather.ticket)
 		tdpi_store_relaxed(&op->gather.ticket->collecting, 1u);
 	tdpi_entry_exchange(l, ref, fmt_empty(level));
 	sync_entry(op->mm, ref);

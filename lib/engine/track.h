@@ -10,6 +10,18 @@
 
 #include "engine/huge.h"
 
+/*
+ * Who promises that the next write is noticed takes over what others have removed here and not flushed: through
+ * that, too, a vCPU could still write.
+ */
+static inline void take_over(struct tdpi_op *op, struct tdpi_locked l, const struct iter *it,
+			     struct tdpi_span span)
+{
+	tdpi_gfn_t end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
+
+	tdpi_gather_owed(&op->gather, l, tdpi_max64(it->gfn, span.start), tdpi_min64(end, span.end));
+}
+
 /* Clear bits in a present leaf; the answer is what it was before. */
 static inline uint64_t clear_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
 				  uint64_t old, uint64_t bits)
@@ -76,6 +88,7 @@ static bool protect_run(struct tdpi_op *op, const struct iter *it, struct tdpi_s
 
 	if (!tdpi_table_lock(op->mm, it->t, &l))
 		return false;
+	take_over(op, l, it, span);
 	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
 		uint64_t e = tdpi_entry_load(&it->entries[i]);
 
@@ -164,6 +177,7 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 			iter_stale(&it);
 			continue;
 		}
+		take_over(op, l, &it, span);
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level))
 			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF)
 				harvest_leaf(op, l, &it.entries[i], gfn, span, bits, base, clear);
@@ -200,6 +214,7 @@ static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 			iter_stale(&it);
 			continue;
 		}
+		take_over(op, l, &it, span);
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level)) {
 			tdpi_gfn_t start = tdpi_max64(gfn, span.start);
 			tdpi_gfn_t end = tdpi_min64(gfn + level_pages(it.level), span.end);
