@@ -19,7 +19,7 @@ static void changed_rights_count_once(void **state)
 
 	museum_start(&vm, state, NULL);
 	huge = museum_huge(&vm);
-	assert_int_equal(test_backing_init(&b, &vm.env, huge, huge, MUSEUM_PA, TDP_RWX, TDP_PAGE_LG2),
+	assert_int_equal(test_backing_init(&b, &vm.env, huge, huge, MUSEUM_PA, TDP_R, TDP_PAGE_LG2),
 			 TDP_OK);
 	desc = test_backing_slot(&b, 0, 0);
 	assert_int_equal(tdp_slot_add(vm.mm, &desc, &id), TDP_OK);
@@ -35,6 +35,7 @@ static void changed_rights_count_once(void **state)
 
 		b.prot = TDP_R | right;
 		museum_reaches(&vm, huge, right, test_backing_pa(&b, huge));
+		assert_int_equal(b.resolves_ok, i + 2);
 		assert_int_equal(atomic_load(&vm.env.tables), tables + page_tables);
 	}
 	assert_int_equal(test_vm_check(&vm), 0);
