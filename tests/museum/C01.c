@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C01, KVM 2021 (CVE-2021-22543): pages without a reference count (VM_PFNMAP) were mapped by taking a
- * reference all the same: 0 became 1, giving it back freed a page that others used. Here a memory that
- * has no release(), so nothing to count with, is protected by the invalidation protocol alone: nothing is
- * called for it but resolve(), and a page that its owner takes back while a fault holds the answer is
- * not mapped.
+ * C01, KVM 2021 (CVE-2021-22543): pages without a reference count (VM_PFNMAP) were mapped by
+ * taking a reference all the same: 0 became 1, giving it back freed a page that others used.
+ * Here a memory that has no release(), so nothing to count with, is protected by the
+ * invalidation protocol alone: nothing is called for it but resolve(), and a page that its owner
+ * takes back while a fault holds the answer is not mapped.
  */
 #include "museum.h"
 
@@ -12,8 +12,8 @@ struct uncounted {
 	struct test_vm *vm;
 	struct tdp_backing_ops ops;
 	struct tdp_range range;
-	tdp_pa_t pa;      /* now */
-	bool take_back;   /* at the next answer */
+	tdp_pa_t pa;    /* now */
+	bool take_back; /* at the next answer */
 	unsigned answers;
 };
 
@@ -29,7 +29,8 @@ static void owner_takes_back(void *arg)
 		test_violation(&u->vm->env, "the owner cannot end its invalidation");
 }
 
-static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access, struct tdp_page *page)
+static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access,
+		   struct tdp_page *page)
 {
 	struct uncounted *u = arg;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C02, KVM arm64 2020: a fault on a page that was mapped already (a permission changed) took one more
- * reference of the table, as if an entry had been added; the count never came back to 0 and the table
- * was lost until the VM died. Here the rights of one page change a thousand times in place; when the page is
- * unmapped its table counts as empty and can be freed.
+ * C02, KVM arm64 2020: a fault on a page that was mapped already (a permission changed) took one
+ * more reference of the table, as if an entry had been added; the count never came back to 0 and
+ * the table was lost until the VM died. Here the rights of one page change a thousand times in
+ * place; when the page is unmapped its table counts as empty and can be freed.
  */
 #include "museum.h"
 
@@ -30,7 +30,10 @@ static void changed_rights_count_once(void **state)
 	assert_int_equal(tdp_vcpu_topup(vm.cpu[0].vcpu), TDP_OK);
 	page_tables = atomic_load(&vm.env.tables) - tables;
 	for (unsigned i = 0; i < CHANGES; i++) {
-		/* Neither right implies the other, so each access finds a leaf that must be rewritten. */
+		/*
+		 * Neither right implies the other, so each access finds a leaf that must be
+		 * rewritten.
+		 */
 		uint32_t right = i & 1 ? TDP_W : TDP_X;
 
 		b.prot = TDP_R | right;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C03, pKVM arm64 2021 (CVE-2021-47450): a root of several concatenated pages was allocated as one
- * block but counted per page; when the entries in a tail page were gone, the page's count fell to 0
- * while it was still part of the root. Here only the last page of a root is used and emptied again, and roots
- * come and go beside one that is in use: none of its pages is handed out to anybody else.
+ * C03, pKVM arm64 2021 (CVE-2021-47450): a root of several concatenated pages was allocated as
+ * one block but counted per page; when the entries in a tail page were gone, the page's count
+ * fell to 0 while it was still part of the root. Here only the last page of a root is used and
+ * emptied again, and roots come and go beside one that is in use: none of its pages is handed
+ * out to anybody else.
  */
 #include "museum.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C04, Xen 2017 and 2021 (XSA-222, XSA-389): setting 512 entries split a huge page, failed half way, and
- * the failure was lost: reverse map and counts were updated as if all had been done, the caller freed pages
- * that were still mapped. Here memory runs out, or the backing fails, at each step of operations over three
- * huge pages: what the call says has been done is exactly what a guest finds, page by page, and the
- * statistics agree with a recount.
+ * C04, Xen 2017 and 2021 (XSA-222, XSA-389): setting 512 entries split a huge page, failed half
+ * way, and the failure was lost: reverse map and counts were updated as if all had been done,
+ * the caller freed pages that were still mapped. Here memory runs out, or the backing fails, at
+ * each step of operations over three huge pages: what the call says has been done is exactly
+ * what a guest finds, page by page, and the statistics agree with a recount.
  */
 #include "museum.h"
 

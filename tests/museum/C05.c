@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C05, Xen/Arm 2016 (XSA-181), ACRN 2018: creation failed half way and the teardown of what there was
- * took it for complete: a root that had never been allocated was freed. Here memory runs out at each allocation of
- * creating mm, vCPU, slot and root in turn: the answer is TDP_ENOMEM, destroying what exists works, and
- * nothing is left over.
+ * C05, Xen/Arm 2016 (XSA-181), ACRN 2018: creation failed half way and the teardown of what
+ * there was took it for complete: a root that had never been allocated was freed. Here memory
+ * runs out at each allocation of creating mm, vCPU, slot and root in turn: the answer is
+ * TDP_ENOMEM, destroying what exists works, and nothing is left over.
  */
 #include "museum.h"
 
@@ -15,14 +15,18 @@ static void creation_fails_at_each_step(void **state)
 
 	for (int64_t n = 1; status != TDP_OK; n++) {
 		assert_true(n < 100);
-		status = test_vm_init(&vm, fmt, &(struct test_vm_options){.fail_after = n, .cpus = 2});
+		status = test_vm_init(&vm, fmt,
+				      &(struct test_vm_options){.fail_after = n, .cpus = 2});
 		assert_true(status == TDP_OK || status == TDP_ENOMEM);
 	}
 	test_env_fail(&vm.env, 0);
 	museum_end(&vm);
 }
 
-/* All that comes after creation, with the n-th allocation failing; then it is torn down as it is. */
+/*
+ * All that comes after creation, with the n-th allocation failing; then it is torn down as it
+ * is.
+ */
 static int use(struct test_vm *vm)
 {
 	struct tdp_vcpu *extra;
@@ -71,8 +75,9 @@ static void no_room_for_a_root(void **state)
 
 	if (fmt->root_pages < 2)
 		return; /* one page is the smallest limit there is */
-	assert_int_equal(test_vm_init(&vm, fmt, &(struct test_vm_options){.table_limit = TEST_PAGE}),
-			 TDP_OK);
+	assert_int_equal(
+		test_vm_init(&vm, fmt, &(struct test_vm_options){.table_limit = TEST_PAGE}),
+		TDP_OK);
 	assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_ENOMEM);
 	/* No root was half loaded: at first the tables for a fault are missing, then the root. */
 	assert_true(tdp_fault(vm.cpu[0].vcpu, &fault, NULL) < 0);

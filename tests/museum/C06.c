@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C06, Xen 2024: pages of VM B were mapped into VM A; A was destroyed without visiting those foreign
- * mappings in all its views, so B's pages stayed referenced and B could never go away. Here one memory is
- * mapped by two VMs, in each of three address spaces of the first: when that one is destroyed, every
- * reference of it is gone exactly once, in all address spaces, and the other goes on.
+ * C06, Xen 2024: pages of VM B were mapped into VM A; A was destroyed without visiting those
+ * foreign mappings in all its views, so B's pages stayed referenced and B could never go away.
+ * Here one memory is mapped by two VMs, in each of three address spaces of the first: when that
+ * one is destroyed, every reference of it is gone exactly once, in all address spaces, and the
+ * other goes on.
  */
 #include "museum.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C07, Xen/Arm 2022 (a part of XSA-410): while a dying VM was being taken apart, somebody else mapped
- * one more page into it, behind the point that the teardown had reached; it was never given back. Here,
- * each time tdp_mm_destroy() gives way, another thread tries everything that could add something: it is
- * told TDP_ESHUTDOWN, and nothing is left at the end.
+ * C07, Xen/Arm 2022 (a part of XSA-410): while a dying VM was being taken apart, somebody else
+ * mapped one more page into it, behind the point that the teardown had reached; it was never
+ * given back. Here, each time tdp_mm_destroy() gives way, another thread tries everything that
+ * could add something: it is told TDP_ESHUTDOWN, and nothing is left at the end.
  */
 #include "museum.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C08, Xen 2026 (XSA-507, CVE-2026-62434): the search for pages to take back (populate on demand) also took
- * a special page that looked ordinary but was in use elsewhere. Here a special page is one whose
- * writes are tracked, because somebody else relies on its content: whatever builds larger pages, frees
- * tables, ages or populates around it leaves it alone, and each write to it is still reported.
+ * C08, Xen 2026 (XSA-507, CVE-2026-62434): the search for pages to take back (populate on
+ * demand) also took a special page that looked ordinary but was in use elsewhere. Here a special
+ * page is one whose writes are tracked, because somebody else relies on its content: whatever
+ * builds larger pages, frees tables, ages or populates around it leaves it alone, and each write
+ * to it is still reported.
  */
 #include "museum.h"
 
@@ -48,7 +49,10 @@ static void special_pages_are_left_alone(void **state)
 	still_special(&s);
 	assert_int_equal(tdp_compact(s.vm.mm, 0, all), 0);
 	still_special(&s);
-	/* Rebuilding huge pages takes the blocks beside it (which are huge already), never its own. */
+	/*
+	 * Rebuilding huge pages takes the blocks beside it (which are huge already), never its
+	 * own.
+	 */
 	assert_int_equal(tdp_split(s.vm.mm, 0, all, TDP_PAGE_LG2), TDP_OK);
 	assert_int_equal(tdp_collapse(s.vm.mm, 0, all, 0, &n), TDP_OK);
 	assert_int_equal(n, 2);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C09, KVM RISC-V 2026: a fault looked its page up, found that an invalidation had made the answer
- * stale, and returned to be tried again without giving the page back. Here each way out of a fault that comes
- * after the lookup (stale, roots gone, mapped by somebody else meanwhile, not permitted, nonsense from the
- * backing, failed, mapped) releases exactly what was looked up, and says rightly whether it was mapped.
+ * C09, KVM RISC-V 2026: a fault looked its page up, found that an invalidation had made the
+ * answer stale, and returned to be tried again without giving the page back. Here each way out
+ * of a fault that comes after the lookup (stale, roots gone, mapped by somebody else meanwhile,
+ * not permitted, nonsense from the backing, failed, mapped) releases exactly what was looked up,
+ * and says rightly whether it was mapped.
  */
 #include "museum.h"
 
@@ -27,7 +28,8 @@ static void meanwhile(void *arg)
 
 	s->what = NOTHING;
 	if (what == INVALIDATE)
-		if (tdp_invalidate_begin(s->vm.mm, s->range) || tdp_invalidate_end(s->vm.mm, s->range))
+		if (tdp_invalidate_begin(s->vm.mm, s->range) ||
+		    tdp_invalidate_end(s->vm.mm, s->range))
 			test_violation(&s->vm.env, "cannot invalidate");
 	if (what == ROOTS_GO && tdp_roots_invalidate(s->vm.mm))
 		test_violation(&s->vm.env, "cannot invalidate the roots");
@@ -35,7 +37,8 @@ static void meanwhile(void *arg)
 		test_violation(&s->vm.env, "the other vCPU cannot map");
 }
 
-static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access, struct tdp_page *page)
+static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access,
+		   struct tdp_page *page)
 {
 	struct scene *s = arg;
 

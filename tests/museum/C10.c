@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C10, Xen 2022 (XSA-394): a mapping that was made with two attributes could be unmapped one attribute at a
- * time, and each of these calls dropped the reference of the whole: the count fell below zero. Here one
- * page is unmapped again and again, in every way there is (keeping its age, then forgetting that; lazily;
- * strictly): its table counts it once. The same for the other counts that a caller can lower: a call too
- * many is refused and changes nothing.
+ * C10, Xen 2022 (XSA-394): a mapping that was made with two attributes could be unmapped one
+ * attribute at a time, and each of these calls dropped the reference of the whole: the count
+ * fell below zero. Here one page is unmapped again and again, in every way there is (keeping its
+ * age, then forgetting that; lazily; strictly): its table counts it once. The same for the other
+ * counts that a caller can lower: a call too many is refused and changes nothing.
  */
 #include "museum.h"
 
@@ -20,7 +20,8 @@ static void unmapped_again_and_again(void **state)
 	huge = museum_huge(&vm);
 	first = museum_range(huge, TEST_PAGE);
 	all = museum_range(0, test_vm_size(&vm));
-	assert_int_equal(test_vm_slot(&vm, 0, huge, huge, MUSEUM_PA, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+	assert_int_equal(test_vm_slot(&vm, 0, huge, huge, MUSEUM_PA, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
 	museum_reaches(&vm, huge, TDP_W, MUSEUM_PA);
 	museum_reaches(&vm, huge + huge - TEST_PAGE, TDP_W, MUSEUM_PA + huge - TEST_PAGE);
 	for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
@@ -31,7 +32,8 @@ static void unmapped_again_and_again(void **state)
 		museum_is_there(&vm, huge + huge - TEST_PAGE, TDP_W, MUSEUM_PA + huge - TEST_PAGE);
 		assert_int_equal(test_vm_check(&vm), 0);
 	}
-	assert_int_equal(tdp_zap(vm.mm, 0, museum_range(huge + huge - TEST_PAGE, TEST_PAGE), 0), TDP_OK);
+	assert_int_equal(tdp_zap(vm.mm, 0, museum_range(huge + huge - TEST_PAGE, TEST_PAGE), 0),
+			 TDP_OK);
 	assert_true(tdp_compact(vm.mm, 0, all) > 0);
 	museum_reaches(&vm, huge, TDP_W, MUSEUM_PA);
 	museum_end(&vm);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C12, TF-RMM 2023: unfolding a block of unprotected memory into a table gave the children no attributes
- * and left the table's count at 0; folding it back lost the attributes of the parent. Here huge pages of
- * every kind of memory (rights, memory types, software bits, device memory) are split and collapsed: each child
- * maps what the parent mapped, alike, and counts; the parent is in the end what it was.
+ * C12, TF-RMM 2023: unfolding a block of unprotected memory into a table gave the children no
+ * attributes and left the table's count at 0; folding it back lost the attributes of the parent.
+ * Here huge pages of every kind of memory (rights, memory types, software bits, device memory)
+ * are split and collapsed: each child maps what the parent mapped, alike, and counts; the parent
+ * is in the end what it was.
  */
 #include "museum.h"
 
@@ -25,8 +26,8 @@ static const struct kind kinds[] = {
 };
 
 /* Every page of the block is what `like` was, in pages of 1 << lg2; and the guest sees that. */
-static void all_alike(struct test_vm *vm, tdp_gpa_t gpa, tdp_pa_t pa, const struct tdp_mapping *like,
-		      uint32_t lg2)
+static void all_alike(struct test_vm *vm, tdp_gpa_t gpa, tdp_pa_t pa,
+		      const struct tdp_mapping *like, uint32_t lg2)
 {
 	for (uint64_t off = 0; off < museum_huge(vm); off += TEST_PAGE) {
 		struct tdp_mapping m;
@@ -78,8 +79,9 @@ static void show(struct test_vm *vm, const struct kind *kind, unsigned i)
 	for (uint64_t off = 0; off < huge; off += TEST_PAGE) {
 		assert_int_equal(tdp_compact(vm->mm, 0, desc.gpa), 0);
 		assert_true(museum_mapped(vm, desc.gpa.start + huge - TEST_PAGE, &m));
-		assert_int_equal(tdp_zap(vm->mm, 0, museum_range(desc.gpa.start + off, TEST_PAGE), 0),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_zap(vm->mm, 0, museum_range(desc.gpa.start + off, TEST_PAGE), 0),
+			TDP_OK);
 	}
 	assert_int_equal(tdp_compact(vm->mm, 0, desc.gpa), 1);
 	assert_int_equal(test_vm_check(vm), 0);

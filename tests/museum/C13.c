@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C13, Xen populate-on-demand 2025: a loop that should have cleared what was known about each of the 512
- * pages of a huge page never advanced, so the first page's slot was cleared 512 times. Here every
- * table on the side that knows something per page (dirty log, write tracking) is set for a whole huge page
- * or more and cleared by one call: afterwards it is empty for all of them, and only for them.
+ * C13, Xen populate-on-demand 2025: a loop that should have cleared what was known about each of
+ * the 512 pages of a huge page never advanced, so the first page's slot was cleared 512 times.
+ * Here every table on the side that knows something per page (dirty log, write tracking) is set
+ * for a whole huge page or more and cleared by one call: afterwards it is empty for all of them,
+ * and only for them.
  */
 #include "museum.h"
 
@@ -81,11 +82,15 @@ static void tracking_of_a_block(void **state)
 	for (uint64_t i = 0; i < s.pages; i++)
 		museum_answer(&s.vm, s.block + i * TEST_PAGE, TDP_W, TDP_FAULT_TRACKED);
 	assert_int_equal(tdp_write_track(s.vm.mm, 0, block, false), TDP_OK);
-	/* No page of it is still counted: it may be one huge page again, and each page be written. */
+	/*
+	 * No page of it is still counted: it may be one huge page again, and each page be
+	 * written.
+	 */
 	assert_int_equal(tdp_max_lg2(s.vm.mm, 0, s.block, &lg2), TDP_OK);
 	assert_int_equal(lg2, s.lg2);
 	for (uint64_t i = 0; i < s.pages; i++)
-		museum_reaches(&s.vm, s.block + i * TEST_PAGE, TDP_W, MUSEUM_PA + s.block + i * TEST_PAGE);
+		museum_reaches(&s.vm, s.block + i * TEST_PAGE, TDP_W,
+			       MUSEUM_PA + s.block + i * TEST_PAGE);
 	scene_end(&s);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * C14, pKVM arm64 2026 (CVE-2026-46147): setting up a vCPU pinned pages, a later step failed, and the pins
- * were not taken back; and the vCPU could be found by others before it was complete. Here the backend
- * refuses to load a root, or memory runs out while slot, vCPU and root are made: the reference of the root
- * is given back, nobody finds what does not exist, and trying again works.
+ * C14, pKVM arm64 2026 (CVE-2026-46147): setting up a vCPU pinned pages, a later step failed,
+ * and the pins were not taken back; and the vCPU could be found by others before it was
+ * complete. Here the backend refuses to load a root, or memory runs out while slot, vCPU and
+ * root are made: the reference of the root is given back, nobody finds what does not exist, and
+ * trying again works.
  */
 #include "museum.h"
 

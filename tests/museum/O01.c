@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O01, Jailhouse 2021: end = start + size was 0 for a region that ends at the top of the address space, so
- * unmapping it did nothing and a dead cell's memory stayed mapped. Here every call that takes a range is
- * given ranges at the top, over it, around the whole 64 bits, empty and complete: refused with the right
- * status, or done for exactly the range.
+ * O01, Jailhouse 2021: end = start + size was 0 for a region that ends at the top of the address
+ * space, so unmapping it did nothing and a dead cell's memory stayed mapped. Here every call
+ * that takes a range is given ranges at the top, over it, around the whole 64 bits, empty and
+ * complete: refused with the right status, or done for exactly the range.
  */
 #include "museum.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O02, Jailhouse 2018 and HAXM 2018: masks and shifts were done in 32 bits (~(page_size - 1) of an unsigned
- * int, 1 << 24 << 12), so the high bits of a frame number were lost when a huge page was mapped or split.
- * Here memory lies at the top of the output width and of the guest-physical width, with all bits of the
- * address in use; it is mapped huge and small, split, protected, cut and collapsed, and the guest always ends at
- * the right byte.
+ * O02, Jailhouse 2018 and HAXM 2018: masks and shifts were done in 32 bits (~(page_size - 1) of
+ * an unsigned int, 1 << 24 << 12), so the high bits of a frame number were lost when a huge page
+ * was mapped or split. Here memory lies at the top of the output width and of the guest-physical
+ * width, with all bits of the address in use; it is mapped huge and small, split, protected, cut
+ * and collapsed, and the guest always ends at the right byte.
  */
 #include "museum.h"
 
@@ -17,7 +17,8 @@ static unsigned pa_bits(const struct test_vm *vm)
 }
 
 /* First, last and two more pages of the block, through the guest. */
-static void everywhere(struct test_vm *vm, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t size, uint32_t access)
+static void everywhere(struct test_vm *vm, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t size,
+		       uint32_t access)
 {
 	const uint64_t offs[] = {0, TEST_PAGE + 8, size / 2, size - TEST_PAGE, size - 1};
 
@@ -36,8 +37,9 @@ static void one_size(struct test_vm *vm, uint32_t lg2)
 
 	assert_int_equal(museum_reaches(vm, gpa, TDP_R, pa), lg2);
 	everywhere(vm, gpa, pa, size, TDP_W);
-	assert_int_equal(tdp_split(vm->mm, 0, museum_range(gpa + size / 2, TEST_PAGE), TDP_PAGE_LG2),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_split(vm->mm, 0, museum_range(gpa + size / 2, TEST_PAGE), TDP_PAGE_LG2),
+		TDP_OK);
 	everywhere(vm, gpa, pa, size, TDP_W);
 	assert_int_equal(tdp_write_protect(vm->mm, 0, block), TDP_OK);
 	everywhere(vm, gpa, pa, size, TDP_R);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O03, Asterinas 2026: a cursor compared va < node_start + node_size; in the last table of the address
- * space the sum is 0, so a valid step was refused, and elsewhere a bound was passed by wrapping. Here
- * every operation that iterates is given ranges whose end is the end of the address space, in the last
- * table of each level: it does all of the range, and ends.
+ * O03, Asterinas 2026: a cursor compared va < node_start + node_size; in the last table of the
+ * address space the sum is 0, so a valid step was refused, and elsewhere a bound was passed by
+ * wrapping. Here every operation that iterates is given ranges whose end is the end of the
+ * address space, in the last table of each level: it does all of the range, and ends.
  */
 #include "museum.h"
 
@@ -26,8 +26,9 @@ static uint64_t mapped_bytes(struct scene *s)
 {
 	uint64_t bytes = 0;
 
-	assert_int_equal(tdp_walk(s->vm.mm, 0, museum_range(0, s->top), TDP_WALK_LEAF, count, &bytes),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_walk(s->vm.mm, 0, museum_range(0, s->top), TDP_WALK_LEAF, count, &bytes),
+		TDP_OK);
 	return bytes;
 }
 
@@ -73,8 +74,8 @@ static void last_table(struct scene *s, uint32_t lg2)
 
 	s->size = (uint64_t)1 << lg2;
 	s->range = museum_range(s->top - s->size, s->size);
-	assert_int_equal(test_vm_slot(&s->vm, 0, s->range.start, s->size, MUSEUM_PA, TDP_SLOT_FORCE_4K,
-				      &s->id),
+	assert_int_equal(test_vm_slot(&s->vm, 0, s->range.start, s->size, MUSEUM_PA,
+				      TDP_SLOT_FORCE_4K, &s->id),
 			 TDP_OK);
 	tracking_at_the_top(s);
 	assert_int_equal(tdp_zap(s->vm.mm, 0, s->range, 0), TDP_OK);
@@ -91,7 +92,8 @@ static void last_table(struct scene *s, uint32_t lg2)
 	museum_is_there(&s->vm, s->top - 1, TDP_R, MUSEUM_PA + small - 1);
 	assert_int_equal(tdp_collapse(s->vm.mm, 0, s->range, 0, &made), TDP_OK);
 	assert_int_equal(made, 1);
-	assert_int_equal(tdp_zap(s->vm.mm, 0, museum_range(s->top - TEST_PAGE, TEST_PAGE), 0), TDP_OK);
+	assert_int_equal(tdp_zap(s->vm.mm, 0, museum_range(s->top - TEST_PAGE, TEST_PAGE), 0),
+			 TDP_OK);
 	assert_int_equal(mapped_bytes(s), small - TEST_PAGE);
 	assert_int_equal(tdp_zap(s->vm.mm, 0, s->range, 0), TDP_OK);
 	assert_int_equal(mapped_bytes(s), 0);
@@ -107,7 +109,8 @@ static void to_the_end_of_the_space(void **state)
 	memset(&s, 0, sizeof(s));
 	museum_start(&s.vm, state, NULL);
 	s.top = test_vm_size(&s.vm);
-	for (uint32_t level = 1; level < s.vm.info.levels && test_vm_lg2(&s.vm, level) <= 30; level++)
+	for (uint32_t level = 1; level < s.vm.info.levels && test_vm_lg2(&s.vm, level) <= 30;
+	     level++)
 		last_table(&s, test_vm_lg2(&s.vm, level));
 	museum_end(&s.vm);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O04, KVM x86 2022: the guest was told a wider physical address than the host has; an access beyond the
- * host's width made an MMIO entry where zapping everything never came, which was leaked. Here the mm is
- * narrower than its walker, or as wide, and is asked about the frames around its own limit and around the
- * walker's: beyond its limit nothing is ever installed, below it everything is found again by a zap of all.
+ * O04, KVM x86 2022: the guest was told a wider physical address than the host has; an access
+ * beyond the host's width made an MMIO entry where zapping everything never came, which was
+ * leaked. Here the mm is narrower than its walker, or as wide, and is asked about the frames
+ * around its own limit and around the walker's: beyond its limit nothing is ever installed,
+ * below it everything is found again by a zap of all.
  */
 #include "museum.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O05, KVM x86 2026: the first frame of a table of small pages lay below the start of its memslot, and the index
- * computed from it into the slot's array per huge page was negative. Here slots start (and end) at odd
- * pages inside huge pages; each page in turn is write-tracked, which counts in that array, with faults,
- * collapsing and log recovery around it: a tracked page never ends up in a huge page, and no huge page crosses
- * the slot's ends. Under AddressSanitizer the arrays themselves are watched.
+ * O05, KVM x86 2026: the first frame of a table of small pages lay below the start of its
+ * memslot, and the index computed from it into the slot's array per huge page was negative. Here
+ * slots start (and end) at odd pages inside huge pages; each page in turn is write-tracked,
+ * which counts in that array, with faults, collapsing and log recovery around it: a tracked page
+ * never ends up in a huge page, and no huge page crosses the slot's ends. Under AddressSanitizer
+ * the arrays themselves are watched.
  */
 #include "museum.h"
 

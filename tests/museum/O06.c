@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O06, Xen 2021 (XSA-388): a guest asked to free or fill 512 pages at a frame that was not aligned to 512,
- * or 8 pages where the code knew only 1, 512 and 512 * 512: wrong pages were handled, or the host stopped.
- * Here every combination of alignment and length in a choice of both is unmapped out of huge pages and
- * filled again: the result is that of a model which knows only single pages, and sizes that are none
- * are refused.
+ * O06, Xen 2021 (XSA-388): a guest asked to free or fill 512 pages at a frame that was not
+ * aligned to 512, or 8 pages where the code knew only 1, 512 and 512 * 512: wrong pages were
+ * handled, or the host stopped. Here every combination of alignment and length in a choice of
+ * both is unmapped out of huge pages and filled again: the result is that of a model which knows
+ * only single pages, and sizes that are none are refused.
  */
 #include "museum.h"
 
@@ -38,8 +38,9 @@ static void cut(struct scene *s, uint64_t first, uint64_t count)
 
 	r = museum_range(s->huge + first * TEST_PAGE, count * TEST_PAGE);
 	assert_int_equal(tdp_zap(s->vm.mm, 0, all, 0), TDP_OK);
-	assert_int_equal(tdp_populate(s->vm.mm, 0, all, TDP_POPULATE_STRICT | TDP_POPULATE_YOUNG, &done),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_populate(s->vm.mm, 0, all, TDP_POPULATE_STRICT | TDP_POPULATE_YOUNG, &done),
+		TDP_OK);
 	assert_int_equal(done, all.size);
 	memset(s->there, 1, BLOCKS * s->pages);
 	museum_is_there(&s->vm, s->huge, TDP_R, MUSEUM_PA); /* a huge page, and cached */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O08, Xen 2008, 2014 and 2024: the highest mapped frame was raised by one page when a huge page was
- * mapped, and taken as inclusive here and as exclusive there; the last page was never found, or the one behind
- * it was. Here the last page of a slot, in leaves of every size, is found by all that has an end: removal,
- * zap, dirty log, aging, write protection, backing ranges; and the page behind the end never.
+ * O08, Xen 2008, 2014 and 2024: the highest mapped frame was raised by one page when a huge page
+ * was mapped, and taken as inclusive here and as exclusive there; the last page was never found,
+ * or the one behind it was. Here the last page of a slot, in leaves of every size, is found by
+ * all that has an end: removal, zap, dirty log, aging, write protection, backing ranges; and the
+ * page behind the end never.
  */
 #include "museum.h"
 
 struct scene {
 	struct test_vm vm;
-	tdp_gpa_t last;   /* the last page of the slot */
+	tdp_gpa_t last; /* the last page of the slot */
 	uint64_t size;
 	uint32_t lg2, id; /* of its leaf; of the slot */
 };
@@ -39,7 +40,8 @@ static void scene_start(struct scene *s, uint32_t lg2, uint32_t *neighbour)
 	desc.pa = MUSEUM_PA + s->size;
 	desc.backing_start = 2 * s->size;
 	assert_int_equal(tdp_slot_add(s->vm.mm, &desc, neighbour), TDP_OK);
-	assert_int_equal(museum_reaches(&s->vm, s->last, TDP_W, MUSEUM_PA + s->size - TEST_PAGE), lg2);
+	assert_int_equal(museum_reaches(&s->vm, s->last, TDP_W, MUSEUM_PA + s->size - TEST_PAGE),
+			 lg2);
 	museum_reaches(&s->vm, s->last + TEST_PAGE, TDP_W, MUSEUM_PA + s->size);
 }
 
@@ -53,7 +55,8 @@ static void the_end_is_found(struct scene *s)
 	assert_non_null(bits);
 	assert_int_equal(tdp_age(s->vm.mm, 0, all, &young), 1);
 	assert_int_equal(young, 1);
-	assert_int_equal(tdp_test_age(s->vm.mm, 0, museum_range(s->last + TEST_PAGE, TEST_PAGE)), 1);
+	assert_int_equal(tdp_test_age(s->vm.mm, 0, museum_range(s->last + TEST_PAGE, TEST_PAGE)),
+			 1);
 	assert_int_equal(tdp_backing_ranges(s->vm.mm, s->last, TEST_PAGE, found, &r), 1);
 	assert_int_equal(r.start, s->last);
 	assert_int_equal(r.size, TEST_PAGE);
@@ -61,7 +64,8 @@ static void the_end_is_found(struct scene *s)
 	assert_int_equal(tdp_dirty_log(s->vm.mm, s->id, TDP_LOG_AUTO), TDP_OK);
 	museum_reaches(&s->vm, s->last, TDP_W, MUSEUM_PA + s->size - TEST_PAGE);
 	assert_int_equal(tdp_dirty_harvest(s->vm.mm, s->id, 0, bits, words), TDP_OK);
-	assert_int_equal(bits[words - 1] >> (pages - 1) % 64, 1); /* the last bit, and none behind */
+	assert_int_equal(bits[words - 1] >> (pages - 1) % 64,
+			 1); /* the last bit, and none behind */
 	assert_int_equal(tdp_dirty_mark(s->vm.mm, s->id, pages - 1, 1), TDP_OK);
 	assert_int_equal(tdp_dirty_mark(s->vm.mm, s->id, pages, 1), TDP_ERANGE);
 	assert_int_equal(tdp_dirty_get(s->vm.mm, s->id, 0, bits, words), TDP_OK);

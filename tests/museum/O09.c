@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O09, Xen/Arm 2016 and 2013: the CPU reported a physical address range that the table of known ones did not
- * have, and it was used as an index all the same; and a guest named an address above the reach of its root,
- * which stopped the host at an assertion. Here a walker reports every kind of nonsense about itself, and
- * a caller asks for geometries that do not exist: the mm is refused with a status and nothing is left;
- * what is accepted has a sane geometry.
+ * O09, Xen/Arm 2016 and 2013: the CPU reported a physical address range that the table of known
+ * ones did not have, and it was used as an index all the same; and a guest named an address
+ * above the reach of its root, which stopped the host at an assertion. Here a walker reports
+ * every kind of nonsense about itself, and a caller asks for geometries that do not exist: the
+ * mm is refused with a status and nothing is left; what is accepted has a sane geometry.
  */
 #include "museum.h"
 
@@ -118,7 +118,8 @@ static void caller_that_asks_too_much(void **state)
 		cfg = vm.cfg;
 		cfg.format = numbers[i];
 		assert_true(try_create(&vm, &cfg) < 0);
-		assert_true(tdp_pick_levels((enum tdp_format)(numbers[i] & 0x7fffffff), &caps, 48, 0) < 0);
+		assert_true(tdp_pick_levels((enum tdp_format)(numbers[i] & 0x7fffffff), &caps, 48,
+					    0) < 0);
 		if (numbers[i] > 52) {
 			cfg = vm.cfg;
 			cfg.gpa_bits = numbers[i];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O10, KVM 2021 and guest_memfd 2026: a slot of more bytes than the type could count, or bound to a file
- * at an offset whose sum with the size was negative as a signed number, passed the checks. Here slots are
- * made at every extreme of size, output address and owner's address: refused when any sum wraps or leaves its
- * width, accepted up to the last byte, and then found by the owner's address also above half of 64 bits.
+ * O10, KVM 2021 and guest_memfd 2026: a slot of more bytes than the type could count, or bound
+ * to a file at an offset whose sum with the size was negative as a signed number, passed the
+ * checks. Here slots are made at every extreme of size, output address and owner's address:
+ * refused when any sum wraps or leaves its width, accepted up to the last byte, and then found
+ * by the owner's address also above half of 64 bits.
  */
 #include "museum.h"
 
@@ -95,14 +96,15 @@ static void owners_addresses_are_unsigned(void **state)
 		desc.pa = MUSEUM_PA;
 		desc.backing_start = starts[i];
 		assert_int_equal(tdp_slot_add(s.vm.mm, &desc, &id), TDP_OK);
-		assert_int_equal(tdp_backing_ranges(s.vm.mm, starts[i] + s.huge - TEST_PAGE, 2 * TEST_PAGE,
-						    found, &r),
+		assert_int_equal(tdp_backing_ranges(s.vm.mm, starts[i] + s.huge - TEST_PAGE,
+						    2 * TEST_PAGE, found, &r),
 				 TDP_OK);
 		assert_int_equal(r.start, 2 * s.huge - TEST_PAGE);
 		assert_int_equal(r.size, TEST_PAGE);
 		r.size = 0;
-		assert_int_equal(tdp_backing_ranges(s.vm.mm, starts[i] + s.huge, TEST_PAGE, found, &r),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_backing_ranges(s.vm.mm, starts[i] + s.huge, TEST_PAGE, found, &r),
+			TDP_OK);
 		assert_int_equal(r.size, 0); /* right behind it */
 		assert_int_equal(tdp_slot_remove(s.vm.mm, id), TDP_OK);
 	}

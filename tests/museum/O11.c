@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O11, KVM arm64 2019: a huge page of the backing was mapped by a huge leaf although its offset to the guest's
- * address was no multiple of the huge page: both were rounded down and the guest saw its memory shifted.
- * Here output and guest addresses have every kind of offset to each other, at both ends of a slot, for linear
- * slots and for backings that say how much is contiguous: a huge leaf only where the offset is a
- * multiple of its size, and every byte where it belongs.
+ * O11, KVM arm64 2019: a huge page of the backing was mapped by a huge leaf although its offset
+ * to the guest's address was no multiple of the huge page: both were rounded down and the guest
+ * saw its memory shifted. Here output and guest addresses have every kind of offset to each
+ * other, at both ends of a slot, for linear slots and for backings that say how much is
+ * contiguous: a huge leaf only where the offset is a multiple of its size, and every byte where
+ * it belongs.
  */
 #include "museum.h"
 
@@ -15,7 +16,8 @@ struct shifted {
 	uint32_t lg2;
 };
 
-static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access, struct tdp_page *page)
+static int resolve(void *arg, tdp_gpa_t gpa, uint32_t want_lg2, uint32_t access,
+		   struct tdp_page *page)
 {
 	const struct shifted *s = arg;
 
@@ -37,8 +39,8 @@ static uint32_t expected(const struct test_vm *vm, struct tdp_range r, tdp_pa_t 
 		uint32_t lg2 = test_vm_lg2(vm, level);
 		uint64_t size = (uint64_t)1 << lg2, at = gpa & ~(size - 1);
 
-		if (vm->info.leaf_levels >> level & 1 && lg2 <= most && (r.start - pa) % size == 0 &&
-		    at >= r.start && at + size <= r.start + r.size)
+		if (vm->info.leaf_levels >> level & 1 && lg2 <= most &&
+		    (r.start - pa) % size == 0 && at >= r.start && at + size <= r.start + r.size)
 			best = lg2;
 	}
 	return best;
@@ -90,7 +92,8 @@ static void every_offset(void **state)
 	for (uint32_t level = 1; level < TDP_LEVELS_MAX; level++) {
 		uint32_t lg2 = test_vm_lg2(&vm, level);
 		uint64_t size = (uint64_t)1 << lg2;
-		const uint64_t shifts[] = {0, TEST_PAGE, size / 2, size - TEST_PAGE, size / 2 + TEST_PAGE};
+		const uint64_t shifts[] = {0, TEST_PAGE, size / 2, size - TEST_PAGE,
+					   size / 2 + TEST_PAGE};
 
 		if (!(vm.info.leaf_levels >> level & 1))
 			continue;

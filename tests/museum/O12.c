@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O12, Xvisor RISC-V 2020: a root that has to be 16K long and so aligned was allocated as one page; the
- * hardware masked the low bits of its address and indexed past its end. Here roots are made when the pool's
- * next page is at every possible offset to that alignment: each is aligned to all of its pages, they all are
- * its own, and a guest gets through each.
+ * O12, Xvisor RISC-V 2020: a root that has to be 16K long and so aligned was allocated as one
+ * page; the hardware masked the low bits of its address and indexed past its end. Here roots are
+ * made when the pool's next page is at every possible offset to that alignment: each is aligned
+ * to all of its pages, they all are its own, and a guest gets through each.
  */
 #include "museum.h"
 

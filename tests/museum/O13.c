@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * O13, KVM arm64 2025: aligning the start of a cached translation down was written as & (size - 1), which is
- * the offset; the test whether an invalidation overlaps it said no, and the stale translation stayed.
- * Here translations of every size are cached, and something that touches one page of them (the first, one in
- * the middle, the last) unmaps, protects or replaces: no vCPU holds anything of it afterwards, and the
- * neighbours are where they were.
+ * O13, KVM arm64 2025: aligning the start of a cached translation down was written as & (size -
+ * 1), which is the offset; the test whether an invalidation overlaps it said no, and the stale
+ * translation stayed. Here translations of every size are cached, and something that touches one
+ * page of them (the first, one in the middle, the last) unmaps, protects or replaces: no vCPU
+ * holds anything of it afterwards, and the neighbours are where they were.
  */
 #include "museum.h"
 
@@ -29,7 +29,8 @@ static void caught(struct test_vm *vm, struct tdp_range leaf, uint64_t off, uint
 	for (uint32_t cpu = 0; cpu < 2; cpu++) {
 		assert_int_equal(test_vm_access(vm, cpu, leaf.start - 1, TDP_W, &a), TEST_OK);
 		assert_int_equal(a.faults, 0);
-		assert_int_equal(test_vm_access(vm, cpu, leaf.start + leaf.size, TDP_W, &a), TEST_OK);
+		assert_int_equal(test_vm_access(vm, cpu, leaf.start + leaf.size, TDP_W, &a),
+				 TEST_OK);
 		assert_int_equal(a.faults, 0);
 	}
 	museum_reaches(vm, page.start, TDP_W, pa + off);

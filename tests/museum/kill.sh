@@ -5,14 +5,16 @@
 #   tests/museum/kill.sh [--check] [ID...]      from any directory; without IDs all of them
 #
 # <ID>.c is the test, <ID>.patch brings a bug of that kind back into the library (the mutant), or
-# <ID>.na says in a few words why the library has nothing that could break like that. Sources as they
-# stand in the working tree are copied and built once; each test must pass there. Then, for each ID, the
-# patch is applied, that one test is built and run, and must fail. One line for each ID, and at the end
+# <ID>.na says in a few words why the library has nothing that could break like that. The sources
+# as they stand in the working tree are copied and built once; each test must pass there. Then, for
+# each ID, the patch is applied, that one test is built and run, and must fail. One line for each
+# ID, and at the end
 #   N killed, M survived, K not applicable
-# Exit status 0 only if nothing survived; a patch that does not apply or not build has survived.
+# Exit status 0 only if nothing survived; a patch that does not apply or build has survived.
 #
-# --check only looks whether everything is there and every patch applies: that is the CTest museum/kill.
-# KEEP=DIR: work in DIR and leave it, for the next run to build on. JOBS: compilers at once, default 2.
+# --check only looks whether all is there and every patch applies: that is the CTest museum/kill.
+# KEEP=DIR: work in DIR and leave it, so that the next run builds on it. JOBS: compilers at once
+# (2). LIMIT: seconds that a test may take (120).
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,10 +22,11 @@ root=$(cd "$here/../.." && pwd)
 check=${KILL_CHECK:-}
 [ "${1:-}" != --check ] || { check=1; shift; }
 jobs=${JOBS:-2}
+command -v git >/dev/null || { echo "needs git to apply patches"; exit 77; }
 killed=0 survived=0 none=0
 
 if [ $# -eq 0 ]; then
-	set -- $(cd "$here" && ls | sed -n 's/^\([A-Z][0-9][0-9]\)\.\(c\|patch\|na\)$/\1/p' | sort -u)
+	set -- $(cd "$here" && ls | grep -E '^[A-Z][0-9][0-9]\.(c|patch|na)$' | cut -c1-3 | sort -u)
 fi
 
 if [ -n "${KEEP:-}" ]; then
@@ -61,7 +64,8 @@ copy()
 configure()
 {
 	cmake -S "$src" -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTDP_DEBUG=2 -DTDP_WERROR=ON \
-		-DTDP_BUILD_SHARED=OFF -DTDP_BUILD_EXAMPLES=OFF -DTDP_BUILD_BENCH=OFF >"$work/log" 2>&1
+		-DTDP_BUILD_SHARED=OFF -DTDP_BUILD_EXAMPLES=OFF -DTDP_BUILD_BENCH=OFF \
+		>"$work/log" 2>&1
 }
 
 # A patch belongs to the copy, wherever that is: no repository around it is to be looked at.
@@ -98,7 +102,7 @@ complaint()
 	sed -n 's/.*\[   LINE   \] --- .*museum\/\([^ ]*\): error.*/\1/p' "$work/log" | head -n 1
 }
 
-# Without any patch: what does not pass here cannot kill. Built at once, for that is one build of the library.
+# Without any patch: what does not pass here cannot kill. All at once: the library is built once.
 pass_all()
 {
 	rm -f "$work"/passes.*
@@ -143,7 +147,7 @@ kill_one()
 		survivor "$id" "SURVIVED"
 	else
 		status=$?
-		[ $status -ne 124 ] || : >"$work/log"
+		[ $status -ne 124 ] || echo "did not end" >"$work/log"
 		say "$id" "killed ($(complaint | grep . || echo "exit status $status"))"
 		killed=$((killed + 1))
 	fi

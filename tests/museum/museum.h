@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the pieces of the museum share: short forms of the questions that nearly all of them ask. A test
- * asserts what a guest on the emulated walker sees; the library's own view is only cross-checked.
+ * What the pieces of the museum share: short forms of the questions that nearly all of them ask.
+ * A test asserts what a guest on the emulated walker sees; the library's own view is only
+ * cross-checked.
  */
 #ifndef TESTS_MUSEUM_H
 #define TESTS_MUSEUM_H
@@ -26,7 +27,8 @@ static inline const struct test_format *museum_format(void **state)
 	return *state;
 }
 
-static inline void museum_start(struct test_vm *vm, void **state, const struct test_vm_options *opts)
+static inline void museum_start(struct test_vm *vm, void **state,
+				const struct test_vm_options *opts)
 {
 	assert_int_equal(test_vm_init(vm, museum_format(state), opts), TDP_OK);
 	for (uint32_t i = 0; i < vm->cpus; i++)
@@ -62,7 +64,8 @@ static inline uint32_t museum_slot(struct test_vm *vm, tdp_gpa_t gpa, uint64_t s
 }
 
 /* The guest's access works and ends at pa; log2 of the page it went through. */
-static inline uint32_t museum_reaches(struct test_vm *vm, tdp_gpa_t gpa, uint32_t access, tdp_pa_t pa)
+static inline uint32_t museum_reaches(struct test_vm *vm, tdp_gpa_t gpa, uint32_t access,
+				      tdp_pa_t pa)
 {
 	struct test_access a;
 
