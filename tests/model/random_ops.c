@@ -86,6 +86,7 @@ static int setup(struct run *r, const struct test_format *fmt, uint64_t seed)
 	test_rand_init(&r->rand, seed);
 	opts.chunk_lg2 = test_one_in(&r->rand, 2) ? TEST_CHUNK_SMALL : 0;
 	opts.env_flags = test_one_in(&r->rand, 3) ? TEST_ENV_HOOKS : 0;
+	opts.emu_flags = test_one_in(&r->rand, 3) ? TDP_EMU_CHECK_TWINS : 0;
 	opts.mm_flags = test_one_in(&r->rand, 4) ? TDP_MM_SCRUB : 0;
 	opts.mm_flags |= test_one_in(&r->rand, 4) ? TDP_MM_NO_MMIO_CACHE : 0;
 	opts.mm_flags |= test_one_in(&r->rand, 4) ? TDP_MM_SLOT_ZAP_ALL : 0;
