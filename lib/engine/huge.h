@@ -56,6 +56,8 @@ static void fill_split(const struct tdp_mm *mm, struct tdpi_table *top, struct t
 	}
 	tdpi_store_relaxed(&top->present, (uint16_t)ENTRIES);
 	top->mmio = 0;
+	if (mm->backend.table_sync)
+		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
 }
 
 static void count_split(struct tdpi_op *op, unsigned level)
@@ -140,6 +142,29 @@ static int split_run(struct tdpi_op *op, struct iter *it, unsigned target)
 	}
 	tdpi_table_unlock(op->mm, l);
 	return ret;
+}
+
+/* Tables that splitting everything in span down to `target` takes. Unlocked: an estimate, exact when quiet. */
+static uint64_t split_need(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span,
+			   unsigned target)
+{
+	struct iter it;
+	uint64_t n = 0;
+
+	iter_init(&it, mm, root, span, target + 1);
+	while (iter_table(&it)) {
+		uint64_t each = 0, parts = 1;
+
+		for (unsigned level = it.level; level > target && FMT_LEAF_LEVELS >> level & 1;
+		     level -= split_depth(level)) {
+			each += parts * split_tables(level);
+			parts <<= level_shift(split_depth(level));
+		}
+		for (unsigned i = it.first; each && i <= it.last; i++)
+			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF)
+				n += each;
+	}
+	return n;
 }
 
 #define SPLIT_BATCH 32u
