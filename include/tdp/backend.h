@@ -56,7 +56,7 @@ struct tdp_root_view {
 	uint32_t size;
 	uint32_t flags;      /* TDP_ROOT_* */
 	tdp_pa_t pa;         /* of the root table (of the first one if concatenated) */
-	uint64_t hw[2];      /* EPTP, 0 | nCR3, CR4 bits | VTTBR_EL2, VTCR_EL2 | test: pa, levels */
+	uint64_t hw[2];      /* EPTP, 0 | nCR3, 1 if 5 levels | VTTBR_EL2, VTCR_EL2 | test: pa, levels */
 	uint64_t generation; /* differs for any two roots of an mm, also for one reused page */
 	uint32_t format;     /* enum tdp_format */
 	uint16_t as_id;

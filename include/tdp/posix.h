@@ -16,7 +16,7 @@ extern "C" {
  * One environment per liburcu flavour; static, shared by any number of mms, never freed. Several flavours may
  * be used in one process. Threads register with env->rcu->thread_register() (bp: a no-op).
  * memb is the default choice. qsbr: an online thread is a reader all the time; go offline around long
- * waits (tdp_vcpu_guest_enter).
+ * waits (tdp_vcpu_guest_enter). At fork() no thread but the forking one may be registered (memb, mb, qsbr).
  */
 TDP_API const struct tdp_env *tdp_posix_env_memb(void);
 TDP_API const struct tdp_env *tdp_posix_env_mb(void);

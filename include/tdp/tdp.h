@@ -280,9 +280,10 @@ TDP_API int tdp_fault(struct tdp_vcpu *vcpu, const struct tdp_fault *fault,
 
 /**
  * Map all of a range in one go, present entries are left as they are.
- * Tables are allocated first: TDP_ENOMEM changes nothing. Fails later only by resolve() (its status)
- * or TDP_ENOENT for memory in no slot; then what comes before *done (bytes from start) is mapped.
- * done may be NULL.
+ * Tables are allocated first: TDP_ENOMEM changes nothing. Fails later only by resolve() (its status),
+ * TDP_ENOENT for memory in no slot, or TDP_EAGAIN when roots were invalidated meanwhile; then what comes
+ * before *done (bytes from start) is mapped. done may be NULL. Huge pages are used where a fault would use
+ * them, so more than the range may be mapped at both ends.
  */
 TDP_API int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,
 			 uint64_t *done);
@@ -340,8 +341,8 @@ TDP_API int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range rang
 TDP_API int tdp_write_protect(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range);
 /**
  * Count up (on) or down the write tracking of each page of the range. Writes to a tracked page fault
- * with TDP_FAULT_TRACKED. Fails: TDP_ENOENT not all in slots; TDP_ENOSPC over 65535 or below 0;
- * TDP_ENOMEM. Flushed before it returns.
+ * with TDP_FAULT_TRACKED (also where the backing would not permit them). Fails: TDP_ENOENT not all in slots;
+ * TDP_ENOSPC over 65535 or below 0; TDP_ENOMEM. Flushed before it returns.
  */
 TDP_API int tdp_write_track(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bool on);
 
@@ -367,7 +368,8 @@ TDP_API int tdp_dirty_log(struct tdp_mm *mm, uint32_t slot, uint32_t mode);
 /**
  * Return and clear: bit i of bitmap is page first_page + i of the slot (4K pages). first_page is a
  * multiple of 64; bits beyond the slot's end are 0. One flush if any bit was set, before it returns.
- * Waits for a collapse or cut-off under way there, so that no write is lost.
+ * Waits for a collapse or cut-off under way there, so that no write is lost. (DBIT: a dirty huge page, left
+ * from before by INITIALLY_SET, of which only a part is harvested is reported again as a whole.)
  * Fails: TDP_ENOENT no slot or not logging; TDP_ERANGE first_page or words beyond the slot's last word.
  */
 TDP_API int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t slot, uint64_t first_page,
@@ -377,7 +379,7 @@ TDP_API int tdp_dirty_get(struct tdp_mm *mm, uint32_t slot, uint64_t first_page,
 			  size_t words);
 /** Clear pages [first_page, first_page + pages) of a slot. One flush if any was dirty. */
 TDP_API int tdp_dirty_clear(struct tdp_mm *mm, uint32_t slot, uint64_t first_page, uint64_t pages);
-/** Clear the pages first_page + i whose bit i is set in mask. first_page is a multiple of 64. */
+/** Clear the pages first_page + i whose bit i is set in mask (0: none). first_page: multiple of 64. */
 TDP_API int tdp_dirty_clear_mask(struct tdp_mm *mm, uint32_t slot, uint64_t first_page,
 				 uint64_t mask);
 /** Record a write by the host itself into a slot that is logged (no-op if not). Sleeps: no. */
@@ -404,9 +406,9 @@ TDP_API int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r
 
 /**
  * Split every huge page that overlaps the range until none is larger than 1 << lg2, a page size of the
- * format (12 or 21; TDP_EINVAL for one that is none).
- * Translations and permissions stay; no MMU sees a hole (formats with break-before-make: a fault, which
- * waits). Fails: TDP_ENOMEM, with what was split left split and all translations as before.
+ * format (12 or 21; TDP_EINVAL for one that is none). Translations and permissions stay; no MMU sees a
+ * hole (formats with break-before-make: a fault, which waits). Fails: TDP_ENOMEM, nothing changed (but for
+ * what others made huge meanwhile).
  */
 TDP_API int tdp_split(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t lg2);
 
@@ -418,7 +420,7 @@ TDP_API int tdp_split(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
  * guest and output space, alike in attributes, in one slot that permits it and is not logged. The huge
  * page is writable only if all small ones were (else its first write faults and gets W back), and where the
  * MMU sets Accessed it starts young, since some small page may just have been used.
- * One flush per batch. collapsed (may be NULL) counts huge pages made. Fails: TDP_ENOMEM.
+ * One flush per batch. collapsed (may be NULL) counts huge pages made. Allocates nothing.
  */
 TDP_API int tdp_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,
 			 uint64_t *collapsed);

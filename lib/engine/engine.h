@@ -98,6 +98,8 @@ struct tdpi_engine {
 		   struct tdpi_age *age);
 
 	/* Huge pages (engine/huge.h). */
+	uint64_t (*split_need)(const struct tdp_mm *mm, struct tdp_root *root,
+			       struct tdpi_span span, unsigned level);
 	int (*split)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		     unsigned level);
 	bool (*candidate)(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,

@@ -66,6 +66,7 @@ const struct tdpi_engine FMT_NS(engine) = {
 	.harvest = harvest,
 	.rearm = rearm,
 	.age = age,
+	.split_need = split_need,
 	.split = split,
 	.candidate = candidate,
 	.collapse = collapse,

@@ -270,17 +270,24 @@ int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bo
 int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigned level)
 {
 	struct tdpi_bulk b;
-	int ret = TDP_OK;
+	uint64_t need = 0;
+	int ret;
 
 	tdpi_bulk_begin(&b, mm);
+	/* All of it first, so that running out changes nothing. */
 	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
 		tdpi_rcu_lock(mm);
-		ret = mm->engine->split(&b.op, root, span, level);
+		need += mm->engine->split_need(mm, root, span, level);
 		tdpi_rcu_unlock(mm);
-		if (ret) {
-			tdpi_root_drop(mm, root);
-			break;
+	}
+	ret = tdpi_cache_topup(mm, &b.cache, need);
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
+		if (!ret) {
+			tdpi_rcu_lock(mm);
+			ret = mm->engine->split(&b.op, root, span, level);
+			tdpi_rcu_unlock(mm);
 		}
 	}
 	tdpi_bulk_end(&b);
