@@ -17,7 +17,7 @@ struct scene {
 	struct tdp_range all;
 };
 
-static void scene_start(struct scene *s, void **state)
+static void scene_start(struct scene *s, void **state, bool large)
 {
 	struct tdp_slot_desc desc;
 	uint32_t id;
@@ -26,7 +26,7 @@ static void scene_start(struct scene *s, void **state)
 	s->huge = museum_huge(&s->vm);
 	s->all = museum_range(s->huge, BLOCKS * s->huge);
 	assert_int_equal(test_backing_init(&s->b, &s->vm.env, s->all.start, s->all.size, MUSEUM_PA,
-					   TDP_RWX, TDP_PAGE_LG2),
+					   TDP_RWX, large ? test_vm_lg2(&s->vm, 1) : TDP_PAGE_LG2),
 			 TDP_OK);
 	desc = test_backing_slot(&s->b, 0, 0);
 	assert_int_equal(tdp_slot_add(s->vm.mm, &desc, &id), TDP_OK);
@@ -65,7 +65,7 @@ static void populate_stops_at_a_bad_page(void **state)
 	struct scene s;
 	uint64_t bad[3];
 
-	scene_start(&s, state);
+	scene_start(&s, state, false);
 	bad[0] = 0;
 	bad[1] = s.huge + 5 * TEST_PAGE;
 	bad[2] = s.all.size - TEST_PAGE;
@@ -83,8 +83,12 @@ static void populate_stops_at_a_bad_page(void **state)
 	scene_end(&s);
 }
 
-/* Memory fails at the n-th allocation, for every n, of whatever fn asks for. */
-static void with_failing_memory(struct scene *s, int (*fn)(struct scene *s), uint64_t mapped_after)
+/*
+ * Memory fails at the n-th allocation, for every n, of whatever fn asks for: so many bytes are
+ * mapped before, as long as it fails, and so many after.
+ */
+static void with_failing_memory(struct scene *s, int (*fn)(struct scene *s), uint64_t before,
+				uint64_t after)
 {
 	bool failed = true;
 
@@ -97,10 +101,8 @@ static void with_failing_memory(struct scene *s, int (*fn)(struct scene *s), uin
 		test_env_fail(&s->vm.env, 0);
 		assert_true(status == TDP_OK || status == TDP_ENOMEM);
 		failed = status != TDP_OK;
-		if (failed) /* nothing changed: all that was mapped still is, or nothing yet */
-			exactly_mapped(s, mapped_after == 0 ? s->all.size : 0);
+		exactly_mapped(s, failed ? before : after);
 	}
-	exactly_mapped(s, mapped_after);
 }
 
 static int populate_all(struct scene *s)
@@ -116,8 +118,8 @@ static void populate_without_memory(void **state)
 {
 	struct scene s;
 
-	scene_start(&s, state);
-	with_failing_memory(&s, populate_all, s.all.size);
+	scene_start(&s, state, false);
+	with_failing_memory(&s, populate_all, 0, s.all.size);
 	/* Pages that the owner frees after a complete zap are reached by nobody. */
 	assert_int_equal(test_backing_discard(&s.b, s.vm.mm, 0, s.all), TDP_OK);
 	exactly_mapped(&s, 0);
@@ -125,10 +127,57 @@ static void populate_without_memory(void **state)
 	scene_end(&s);
 }
 
+static int split_all(struct scene *s)
+{
+	return tdp_split(s->vm.mm, 0, s->all, TDP_PAGE_LG2);
+}
+
+static int protect_inner(struct scene *s)
+{
+	return tdp_write_protect(
+		s->vm.mm, 0, museum_range(s->all.start + TEST_PAGE, s->all.size - 2 * TEST_PAGE));
+}
+
+/* Only the first page of the last huge page stays. */
+static int cut_tail(struct scene *s)
+{
+	return tdp_zap(
+		s->vm.mm, 0,
+		museum_range(s->all.start + s->all.size - s->huge + TEST_PAGE, s->huge - TEST_PAGE),
+		0);
+}
+
+static void huge_pages_without_memory(void **state)
+{
+	struct scene s;
+	uint64_t left;
+
+	scene_start(&s, state, true);
+	left = s.all.size - s.huge + TEST_PAGE;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(tdp_zap(s.vm.mm, 0, s.all, 0), TDP_OK);
+		assert_int_equal(tdp_populate(s.vm.mm, 0, s.all, TDP_POPULATE_YOUNG, NULL), TDP_OK);
+		assert_int_equal(museum_reaches(&s.vm, s.all.start, TDP_W,
+						test_backing_pa(&s.b, s.all.start)),
+				 test_vm_lg2(&s.vm, 1));
+		if (i == 0)
+			with_failing_memory(&s, split_all, s.all.size, s.all.size);
+		else if (i == 1)
+			with_failing_memory(&s, protect_inner, s.all.size, s.all.size);
+		else
+			with_failing_memory(&s, cut_tail, s.all.size, left);
+		for (uint64_t at = 0; at < left; at += TEST_PAGE)
+			museum_reaches(&s.vm, s.all.start + at, TDP_W,
+				       test_backing_pa(&s.b, s.all.start + at));
+	}
+	scene_end(&s);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {TEST_CASE(populate_stops_at_a_bad_page),
-						 TEST_CASE(populate_without_memory)};
+						 TEST_CASE(populate_without_memory),
+						 TEST_CASE(huge_pages_without_memory)};
 
 	return test_run("museum/C04", cases, ARRAY_LEN(cases));
 }

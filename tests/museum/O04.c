@@ -26,7 +26,7 @@ static void beyond(struct test_vm *vm, tdp_gpa_t gpa)
 	assert_int_equal(tdp_walk_gpa(vm->mm, 0, gpa, &path), TDP_ERANGE);
 	assert_int_equal(tdp_max_lg2(vm->mm, 0, gpa, &lg2), TDP_ERANGE);
 	assert_int_equal(tdp_slot_find(vm->mm, 0, gpa, &id, NULL), TDP_ERANGE);
-	assert_true(tdp_explain(vm->mm, 0, gpa, text, sizeof(text)) != 0);
+	assert_int_equal(tdp_explain(vm->mm, 0, gpa, text, sizeof(text)), TDP_ERANGE);
 }
 
 static void nothing_beyond_the_width(void **state)
