@@ -303,6 +303,8 @@ TDP_API int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range ran
  * Unmap exactly a range in every root, valid or not. A huge page that is only partly inside is split.
  * On return nothing that was mapped there can be reached, flushes owed by others included, and tables that
  * lay wholly inside are on their way to be freed. Dirty pages of logged slots stay in the log.
+ * A table that is only partly inside stays, empty or not; faults below it make small pages until
+ * tdp_compact() or a zap of all of it.
  * Fails: TDP_ENOMEM (a split was needed), nothing changed; not with whole huge pages or LAZY.
  */
 TDP_API int tdp_zap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags);
