@@ -286,7 +286,9 @@ static void clear(struct tdp_mm *mm, struct tdpi_slot *slot, uint64_t first, uin
 			any |= tdpi_and_relaxed(word, ~bits) & bits;
 		i += n;
 	}
-	each_root(&b, slot, span, mask, NULL, true);
+	/* By write protection only what is in the log can be written to; by Dirty bit the leaves know. */
+	if (any || tdpi_slot_log(slot) == TDP_LOG_DBIT)
+		each_root(&b, slot, span, mask, NULL, true);
 	if (any)
 		tdpi_gather_range(&b.op.gather, span.start, span.end, TDP_FLUSH_DIRTY);
 	tdpi_bulk_end(&b);
