@@ -116,6 +116,26 @@ static inline int fault(const struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, u
 	return tdp_fault(vm->cpu[cpu].vcpu, &f, NULL);
 }
 
+/* ---- roots ---- */
+
+/* The valid one, with a reference. */
+static inline struct tdp_root *root_of(const struct test_vm *vm, uint32_t as_id)
+{
+	struct tdp_root *root = NULL;
+
+	assert_int_equal(tdp_root_get(vm->mm, tdp_role_root(vm->mm, as_id), &root), TDP_OK);
+	assert_non_null(root);
+	return root;
+}
+
+static inline struct tdp_root_view view_of(const struct test_vm *vm, struct tdp_root *root)
+{
+	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+
+	assert_int_equal(tdp_root_view(vm->mm, root, &view), TDP_OK);
+	return view;
+}
+
 /* ---- another thread ---- */
 
 struct aside {
