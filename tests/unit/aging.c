@@ -58,7 +58,7 @@ static void clears_and_tells(void **state)
 /* A02, E09: a use after aging is seen again, set by the MMU or by the fault that it takes. */
 static void used_again_is_young_again(void **state)
 {
-	struct test_vm_options opts = { .emu_flags = TDP_EMU_NO_TLB };
+	struct test_vm_options opts = {.emu_flags = TDP_EMU_NO_TLB};
 	struct tdp_mapping leaf;
 	struct test_vm vm;
 
@@ -106,9 +106,9 @@ static void only_valid_roots(void **state)
 static void asks_and_flushes_nothing(void **state)
 {
 	static const struct test_vm_options ways[] = {
-		{ 0 },
-		{ .mm_flags = TDP_MM_FLUSH_ON_AGE },
-		{ .with_caps = TDP_CAP_FLUSH_ON_AGE },
+		{0},
+		{.mm_flags = TDP_MM_FLUSH_ON_AGE},
+		{.with_caps = TDP_CAP_FLUSH_ON_AGE},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
@@ -124,7 +124,9 @@ static void asks_and_flushes_nothing(void **state)
 		releases = mem.releases;
 		flushes = flushes_of(&vm);
 		assert_int_equal(tdp_test_age(vm.mm, 0, everything(&vm)), 1);
-		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, 64 * TEST_PAGE), false, &word, 1), 1);
+		assert_int_equal(
+			tdp_age_bitmap(vm.mm, 0, range_of(GPA, 64 * TEST_PAGE), false, &word, 1),
+			1);
 		assert_int_equal(flushes_of(&vm), flushes);
 		assert_int_equal(tdp_age(vm.mm, 0, everything(&vm), NULL), 1);
 		assert_int_equal(flushes_of(&vm), flushes + (i != 0));
@@ -144,7 +146,9 @@ static void asks_and_flushes_nothing(void **state)
 	}
 }
 
-/* A07: where aging takes W, what was written stays in the log, and the next write is logged again. */
+/*
+ * A07: where aging takes W, what was written stays in the log, and the next write is logged again.
+ */
 static void written_before_aging_is_logged(void **state)
 {
 	struct test_vm vm;
@@ -169,7 +173,7 @@ static void written_before_aging_is_logged(void **state)
 /* A08: on request a zap remembers that the page was young; a refault, not a use, restores it. */
 static void young_across_a_zap(void **state)
 {
-	struct tdp_range two = { GPA, 2 * TEST_PAGE };
+	struct tdp_range two = {GPA, 2 * TEST_PAGE};
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
@@ -202,12 +206,16 @@ static int unseal(void *arg, const struct tdp_visit *v)
 	struct test_vm *vm = arg;
 
 	if (v->level == 1)
-		assert_int_equal(mprotect(test_env_mem(&vm->env, v->pa), TEST_PAGE, PROT_READ | PROT_WRITE),
-				 0);
+		assert_int_equal(
+			mprotect(test_env_mem(&vm->env, v->pa), TEST_PAGE, PROT_READ | PROT_WRITE),
+			0);
 	return 0;
 }
 
-/* A10: where everything is old, not one entry is written: the tables may as well be read-only memory. */
+/*
+ * A10: where everything is old, not one entry is written: the tables may as well be read-only
+ * memory.
+ */
 static void old_entries_are_not_written(void **state)
 {
 	struct test_vm vm;
@@ -218,15 +226,20 @@ static void old_entries_are_not_written(void **state)
 	for (uint64_t i = 0; i < 64; i += 3)
 		use(&vm, 0, GPA + i * TEST_PAGE, TDP_W);
 	assert_int_equal(tdp_age(vm.mm, 0, everything(&vm), NULL), 1);
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, seal, &vm), TDP_OK);
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, seal, &vm),
+			 TDP_OK);
 	assert_int_equal(tdp_age(vm.mm, 0, everything(&vm), NULL), 0);
-	assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, 64 * TEST_PAGE), true, &word, 1), 0);
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, unseal, &vm), TDP_OK);
+	assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, 64 * TEST_PAGE), true, &word, 1),
+			 0);
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, unseal, &vm),
+			 TDP_OK);
 	use(&vm, 0, GPA, TDP_W);
 	vm_down(&vm);
 }
 
-/* A11: one bit for each page, as asking about each page would say; a huge page is all of its bits. */
+/*
+ * A11: one bit for each page, as asking about each page would say; a huge page is all of its bits.
+ */
 static void bitmap_is_page_by_page(void **state)
 {
 	struct test_rand rand;
@@ -249,7 +262,8 @@ static void bitmap_is_page_by_page(void **state)
 
 		assert_non_null(bits);
 		memset(bits, 0xff, words * 8);
-		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), false, bits, words),
+		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), false,
+						bits, words),
 				 1);
 		for (uint64_t i = 0; i < words * 64; i++) {
 			tdp_gpa_t gpa = GPA + i * TEST_PAGE;
@@ -260,14 +274,16 @@ static void bitmap_is_page_by_page(void **state)
 			any += young;
 		}
 		assert_true(any >= huge);
-		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true, bits, words),
+		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true,
+						bits, words),
 				 1);
-		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true, bits, words),
+		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true,
+						bits, words),
 				 0);
 		for (uint64_t w = 0; w < words; w++)
 			assert_int_equal(bits[w], 0);
-		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true, bits,
-						words - 1),
+		assert_int_equal(tdp_age_bitmap(vm.mm, 0, range_of(GPA, pages * TEST_PAGE), true,
+						bits, words - 1),
 				 TDP_EINVAL);
 		free(bits);
 		/* The second time after other uses; what a TLB holds does not count as one. */
@@ -281,14 +297,10 @@ static void bitmap_is_page_by_page(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(stops_at_the_first),
-		TEST_CASE(clears_and_tells),
-		TEST_CASE(used_again_is_young_again),
-		TEST_CASE(only_valid_roots),
-		TEST_CASE(asks_and_flushes_nothing),
-		TEST_CASE(written_before_aging_is_logged),
-		TEST_CASE(young_across_a_zap),
-		TEST_CASE(old_entries_are_not_written),
+		TEST_CASE(stops_at_the_first),        TEST_CASE(clears_and_tells),
+		TEST_CASE(used_again_is_young_again), TEST_CASE(only_valid_roots),
+		TEST_CASE(asks_and_flushes_nothing),  TEST_CASE(written_before_aging_is_logged),
+		TEST_CASE(young_across_a_zap),        TEST_CASE(old_entries_are_not_written),
 		TEST_CASE(bitmap_is_page_by_page),
 	};
 

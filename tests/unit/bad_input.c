@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Input that no call may accept: not aligned, empty, wrapping, beyond the width, in no address space, with
- * unknown flags. Each gets its status and changes nothing: the tables are the same words afterwards.
+ * Input that no call may accept: not aligned, empty, wrapping, beyond the width, in no address
+ * space, with unknown flags. Each gets its status and changes nothing: the tables are the same
+ * words afterwards.
  */
 #include "steps.h"
 
@@ -130,7 +131,7 @@ static int call_end(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r, struc
 
 static int call_slot_add(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r, struct outs *o)
 {
-	struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc), .gpa = r, .as_id = as_id };
+	struct tdp_slot_desc desc = {.size = (uint32_t)sizeof(desc), .gpa = r, .as_id = as_id};
 	uint32_t id = (uint32_t)o->number;
 	int ret = tdp_slot_add(mm, &desc, &id);
 
@@ -147,22 +148,22 @@ static const struct {
 	range_call *fn;
 	uint32_t flags;
 } range_calls[] = {
-	{ "zap", call_zap, 0 },
-	{ "zap lazily", call_zap_lazy, 0 },
-	{ "populate", call_populate, ONE_AS },
-	{ "compact", call_compact, 0 },
-	{ "write_protect", call_write_protect, 0 },
-	{ "write_track", call_track, ONE_AS },
-	{ "age", call_age, 0 },
-	{ "test_age", call_test_age, 0 },
-	{ "age_bitmap", call_age_bitmap, 0 },
-	{ "split", call_split, 0 },
-	{ "collapse", call_collapse, 0 },
-	{ "walk", call_walk, ONE_AS },
-	{ "dump", call_dump, ONE_AS },
-	{ "invalidate_begin", call_begin, NO_AS },
-	{ "invalidate_end", call_end, NO_AS },
-	{ "slot_add", call_slot_add, ONE_AS },
+	{"zap", call_zap, 0},
+	{"zap lazily", call_zap_lazy, 0},
+	{"populate", call_populate, ONE_AS},
+	{"compact", call_compact, 0},
+	{"write_protect", call_write_protect, 0},
+	{"write_track", call_track, ONE_AS},
+	{"age", call_age, 0},
+	{"test_age", call_test_age, 0},
+	{"age_bitmap", call_age_bitmap, 0},
+	{"split", call_split, 0},
+	{"collapse", call_collapse, 0},
+	{"walk", call_walk, ONE_AS},
+	{"dump", call_dump, ONE_AS},
+	{"invalidate_begin", call_begin, NO_AS},
+	{"invalidate_end", call_end, NO_AS},
+	{"slot_add", call_slot_add, ONE_AS},
 };
 
 static void open_mapped(struct test_vm *vm, void **state)
@@ -177,13 +178,13 @@ static void open_mapped(struct test_vm *vm, void **state)
 
 static void refused(struct test_vm *vm, size_t i, uint32_t as_id, struct tdp_range r, int status)
 {
-	struct outs o = { UNTOUCHED, { UNTOUCHED, UNTOUCHED, UNTOUCHED, UNTOUCHED } };
+	struct outs o = {UNTOUCHED, {UNTOUCHED, UNTOUCHED, UNTOUCHED, UNTOUCHED}};
 	int got = range_calls[i].fn(vm->mm, as_id, r, &o);
 
 	if (got != status)
 		fail_msg("%s(as %u, %#llx + %#llx): %s, not %s", range_calls[i].name, as_id,
-			 (unsigned long long)r.start, (unsigned long long)r.size, tdp_status_name(got),
-			 tdp_status_name(status));
+			 (unsigned long long)r.start, (unsigned long long)r.size,
+			 tdp_status_name(got), tdp_status_name(status));
 	assert_int_equal(o.number, UNTOUCHED);
 	for (size_t w = 0; w < ARRAY_LEN(o.bits); w++)
 		assert_int_equal(o.bits[w], UNTOUCHED);
@@ -199,24 +200,27 @@ static void ranges(void **state)
 	before = dump_of(&vm);
 	end = test_vm_size(&vm);
 	for (size_t i = 0; i < ARRAY_LEN(range_calls); i++) {
-		const struct { struct tdp_range r; int status; } tries[] = {
-			{ { GPA + 1, TEST_PAGE }, TDP_EINVAL },
-			{ { GPA + 0x800, TEST_PAGE }, TDP_EINVAL },
-			{ { GPA, 1 }, TDP_EINVAL },
-			{ { GPA, TEST_PAGE - 1 }, TDP_EINVAL },
-			{ { GPA, TEST_PAGE + 8 }, TDP_EINVAL },
-			{ { GPA, 0 }, TDP_EINVAL },
-			{ { 0, 0 }, TDP_EINVAL },
-			{ { 0, ~(uint64_t)0 }, TDP_EINVAL },
-			{ { end, TEST_PAGE }, TDP_ERANGE },
-			{ { end - TEST_PAGE, 2 * TEST_PAGE }, TDP_ERANGE },
-			{ { GPA, end }, TDP_ERANGE },
-			{ { 0, end + TEST_PAGE }, TDP_ERANGE },
+		const struct {
+			struct tdp_range r;
+			int status;
+		} tries[] = {
+			{{GPA + 1, TEST_PAGE}, TDP_EINVAL},
+			{{GPA + 0x800, TEST_PAGE}, TDP_EINVAL},
+			{{GPA, 1}, TDP_EINVAL},
+			{{GPA, TEST_PAGE - 1}, TDP_EINVAL},
+			{{GPA, TEST_PAGE + 8}, TDP_EINVAL},
+			{{GPA, 0}, TDP_EINVAL},
+			{{0, 0}, TDP_EINVAL},
+			{{0, ~(uint64_t)0}, TDP_EINVAL},
+			{{end, TEST_PAGE}, TDP_ERANGE},
+			{{end - TEST_PAGE, 2 * TEST_PAGE}, TDP_ERANGE},
+			{{GPA, end}, TDP_ERANGE},
+			{{0, end + TEST_PAGE}, TDP_ERANGE},
 			/* start + size wraps: to 0, and to a range that is mapped. */
-			{ { (uint64_t)0 - TEST_PAGE, TEST_PAGE }, TDP_ERANGE },
-			{ { (uint64_t)0 - TEST_PAGE, GPA + 2 * TEST_PAGE }, TDP_ERANGE },
-			{ { GPA, (uint64_t)0 - GPA }, TDP_ERANGE },
-			{ { GPA, (uint64_t)0 - TEST_PAGE }, TDP_ERANGE },
+			{{(uint64_t)0 - TEST_PAGE, TEST_PAGE}, TDP_ERANGE},
+			{{(uint64_t)0 - TEST_PAGE, GPA + 2 * TEST_PAGE}, TDP_ERANGE},
+			{{GPA, (uint64_t)0 - GPA}, TDP_ERANGE},
+			{{GPA, (uint64_t)0 - TEST_PAGE}, TDP_ERANGE},
 		};
 
 		for (size_t k = 0; k < ARRAY_LEN(tries); k++)
@@ -227,8 +231,9 @@ static void ranges(void **state)
 		}
 		if (range_calls[i].flags & ONE_AS)
 			refused(&vm, i, TDP_AS_ALL, range_of(GPA, TEST_PAGE), TDP_EINVAL);
-		assert_int_equal(range_calls[i].fn(NULL, 0, range_of(GPA, TEST_PAGE), &(struct outs){ 0 }),
-				 TDP_EINVAL);
+		assert_int_equal(
+			range_calls[i].fn(NULL, 0, range_of(GPA, TEST_PAGE), &(struct outs){0}),
+			TDP_EINVAL);
 	}
 	same_as(&vm, &before);
 	vm_down(&vm);
@@ -238,8 +243,8 @@ static void ranges(void **state)
 
 static void addresses(void **state)
 {
-	struct tdp_mapping leaf = { .size = (uint32_t)sizeof(leaf), .pa = UNTOUCHED };
-	struct tdp_path path = { .size = (uint32_t)sizeof(path), .first_level = 0x5a };
+	struct tdp_mapping leaf = {.size = (uint32_t)sizeof(leaf), .pa = UNTOUCHED};
+	struct tdp_path path = {.size = (uint32_t)sizeof(path), .first_level = 0x5a};
 	struct test_dump before;
 	char text[8] = "abc";
 	uint32_t lg2 = 77, id = 77;
@@ -256,7 +261,8 @@ static void addresses(void **state)
 		assert_int_equal(tdp_max_lg2(vm.mm, 0, far, &lg2), TDP_ERANGE);
 		assert_int_equal(tdp_slot_find(vm.mm, 0, far, &id, NULL), TDP_ERANGE);
 		assert_int_equal(fault(&vm, 0, far, TDP_R), TDP_ERANGE);
-		assert_int_equal(tdp_slot_move(vm.mm, slot_id, i ? far & ~(TEST_PAGE - 1) : far), TDP_ERANGE);
+		assert_int_equal(tdp_slot_move(vm.mm, slot_id, i ? far & ~(TEST_PAGE - 1) : far),
+				 TDP_ERANGE);
 	}
 	assert_int_equal(tdp_slot_move(vm.mm, slot_id, GPA + 5), TDP_EINVAL);
 	for (uint32_t as = TDP_AS_MAX; as; as = as == TDP_AS_MAX ? TDP_AS_ALL : 0) {
@@ -296,13 +302,15 @@ static void tables(void **state)
 
 	open_mapped(&vm, state);
 	before = dump_of(&vm);
-	assert_int_equal(tdp_walk(vm.mm, 0, range_of(GPA, TEST_PAGE), TDP_WALK_TABLE_PRE, note_table, &table),
+	assert_int_equal(tdp_walk(vm.mm, 0, range_of(GPA, TEST_PAGE), TDP_WALK_TABLE_PRE,
+				  note_table, &table),
 			 TDP_OK);
 	assert_int_not_equal(table, 0);
 	assert_int_equal(tdp_zap_table(vm.mm, table + 8), TDP_ENOENT);
 	assert_int_equal(tdp_zap_table(vm.mm, table + TEST_PAGE - 1), TDP_ENOENT);
 	assert_int_equal(tdp_table_gpa(vm.mm, table + 8, 0, &gpa, NULL), TDP_ENOENT);
-	assert_int_equal(tdp_table_gpa(vm.mm, table, 1u << vm.info.index_lg2, &gpa, NULL), TDP_EINVAL);
+	assert_int_equal(tdp_table_gpa(vm.mm, table, 1u << vm.info.index_lg2, &gpa, NULL),
+			 TDP_EINVAL);
 	assert_int_equal(tdp_table_gpa(vm.mm, 0, 0, &gpa, NULL), TDP_ENOENT);
 	assert_int_equal(gpa, UNTOUCHED);
 	assert_int_equal(tdp_table_gpa(vm.mm, table, 3, &gpa, NULL), TDP_OK);
@@ -311,12 +319,12 @@ static void tables(void **state)
 	vm_down(&vm);
 }
 
-/* ---- flags, sizes, pages of a slot ------------------------------------------------------------ */
+/* ---- flags, sizes, pages of a slot ----------------------------------------------------------- */
 
 static void flags_and_slots(void **state)
 {
-	struct tdp_range page = { GPA, TDP_PAGE_SIZE };
-	uint64_t bits[2] = { UNTOUCHED, UNTOUCHED }, n = UNTOUCHED, pages;
+	struct tdp_range page = {GPA, TDP_PAGE_SIZE};
+	uint64_t bits[2] = {UNTOUCHED, UNTOUCHED}, n = UNTOUCHED, pages;
 	struct test_dump before;
 	struct test_vm vm;
 
@@ -343,7 +351,8 @@ static void flags_and_slots(void **state)
 	assert_int_equal(tdp_dirty_harvest(vm.mm, slot_id, 0, bits, 1), TDP_ENOENT);
 	assert_int_equal(tdp_backing_ranges(vm.mm, 1, TEST_PAGE, never_range, NULL), TDP_EINVAL);
 	assert_int_equal(tdp_backing_ranges(vm.mm, 0, 0, never_range, NULL), TDP_EINVAL);
-	assert_int_equal(tdp_backing_ranges(vm.mm, (uint64_t)0 - TEST_PAGE, 2 * TEST_PAGE, never_range, NULL),
+	assert_int_equal(tdp_backing_ranges(vm.mm, (uint64_t)0 - TEST_PAGE, 2 * TEST_PAGE,
+					    never_range, NULL),
 			 TDP_ERANGE);
 	same_as(&vm, &before);
 
@@ -375,11 +384,17 @@ static void flags_and_slots(void **state)
 /* Structures by their size: older ones are zero beyond their end, newer ones must be. */
 static void structures(void **state)
 {
-	struct { struct tdp_slot_desc d; uint64_t more; } slot = { { 0 }, 0 };
-	struct { struct tdp_fault f; uint64_t more; } f = { { 0 }, 0 };
-	struct tdp_fault_result result = { .size = 3 };
-	struct tdp_mapping leaf = { .size = 4 };
-	struct tdp_stats stats = { .size = 8 };
+	struct {
+		struct tdp_slot_desc d;
+		uint64_t more;
+	} slot = {{0}, 0};
+	struct {
+		struct tdp_fault f;
+		uint64_t more;
+	} f = {{0}, 0};
+	struct tdp_fault_result result = {.size = 3};
+	struct tdp_mapping leaf = {.size = 4};
+	struct tdp_stats stats = {.size = 8};
 	struct test_vm vm;
 	uint32_t id = 77;
 
@@ -396,7 +411,7 @@ static void structures(void **state)
 	assert_int_equal(id, 77);
 	slot.d.flags = 0;
 	assert_int_equal(tdp_slot_add(vm.mm, &slot.d, &id), TDP_OK);
-	f.f = (struct tdp_fault){ .size = (uint32_t)sizeof(f), .gpa = GPA / 2, .access = TDP_R };
+	f.f = (struct tdp_fault){.size = (uint32_t)sizeof(f), .gpa = GPA / 2, .access = TDP_R};
 	f.more = 1;
 	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f.f, NULL), TDP_E2BIG);
 	f.more = 0;
@@ -421,7 +436,7 @@ static void structures(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(ranges),	    TEST_CASE(addresses),  TEST_CASE(tables),
+		TEST_CASE(ranges),          TEST_CASE(addresses),  TEST_CASE(tables),
 		TEST_CASE(flags_and_slots), TEST_CASE(structures),
 	};
 

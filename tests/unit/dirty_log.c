@@ -6,11 +6,11 @@
 #define PAGES 192u
 #define WORDS (PAGES / 64)
 
-static const struct tdp_range all_pages = { GPA, PAGES * TDP_PAGE_SIZE };
+static const struct tdp_range all_pages = {GPA, PAGES *TDP_PAGE_SIZE};
 
 static uint32_t open_slot(struct test_vm *vm, void **state, uint32_t flags)
 {
-	vm_up(vm, state, &(struct test_vm_options){ .cpus = 2 });
+	vm_up(vm, state, &(struct test_vm_options){.cpus = 2});
 	return add_slot(vm, 0, GPA, PAGES * TEST_PAGE, SLOT_PA, flags);
 }
 
@@ -22,8 +22,9 @@ static uint32_t next_mode(const struct test_vm *vm, uint32_t mode)
 	return mode == TDP_LOG_WRPROT && vm->info.ad & 2 ? TDP_LOG_DBIT : TDP_LOG_OFF;
 }
 
-#define for_each_mode(vm, mode) \
-	for (uint32_t mode = next_mode(vm, TDP_LOG_OFF); mode != TDP_LOG_OFF; mode = next_mode(vm, mode))
+#define for_each_mode(vm, mode)                                                                    \
+	for (uint32_t mode = next_mode(vm, TDP_LOG_OFF); mode != TDP_LOG_OFF;                      \
+	     mode = next_mode(vm, mode))
 
 static void page_write(struct test_vm *vm, uint64_t page)
 {
@@ -42,10 +43,13 @@ static void get(struct test_vm *vm, uint32_t id, uint64_t bits[WORDS])
 	assert_int_equal(tdp_dirty_get(vm->mm, id, 0, bits, WORDS), TDP_OK);
 }
 
-/* D01: W goes from every leaf of the range and of no other, one flush; each comes back with one fault. */
+/*
+ * D01: W goes from every leaf of the range and of no other, one flush; each comes back with one
+ * fault.
+ */
 static void write_protect(void **state)
 {
-	struct tdp_range part = { GPA + 10 * TEST_PAGE, 50 * TEST_PAGE };
+	struct tdp_range part = {GPA + 10 * TEST_PAGE, 50 * TEST_PAGE};
 	struct test_vm vm;
 	uint64_t flushes;
 
@@ -75,7 +79,8 @@ static void clear_a_range(void **state)
 	uint32_t id;
 
 	id = open_slot(&vm, state, TDP_SLOT_FORCE_4K);
-	for_each_mode(&vm, mode) {
+	for_each_mode(&vm, mode)
+	{
 		assert_int_equal(tdp_dirty_log(vm.mm, id, mode), TDP_OK);
 		for (uint64_t i = 0; i < PAGES; i++)
 			page_write(&vm, i);
@@ -90,7 +95,9 @@ static void clear_a_range(void **state)
 	vm_down(&vm);
 }
 
-/* D03, D05: random writes, clears by mask, harvests: the log is what a bitmap of the writes says. */
+/*
+ * D03, D05: random writes, clears by mask, harvests: the log is what a bitmap of the writes says.
+ */
 static void log_is_what_was_written(void **state)
 {
 	struct test_rand rand;
@@ -100,7 +107,8 @@ static void log_is_what_was_written(void **state)
 
 	test_rand_init(&rand, test_seed());
 	id = open_slot(&vm, state, TDP_SLOT_FORCE_4K);
-	for_each_mode(&vm, mode) {
+	for_each_mode(&vm, mode)
+	{
 		for (uint64_t i = 0; i < PAGES; i++)
 			page_write(&vm, i);
 		assert_int_equal(tdp_dirty_log(vm.mm, id, mode), TDP_OK);
@@ -112,8 +120,9 @@ static void log_is_what_was_written(void **state)
 			case 0:
 				if (!mask)
 					break;
-				assert_int_equal(tdp_dirty_clear_mask(vm.mm, id, page / 64 * 64, mask),
-						 TDP_OK);
+				assert_int_equal(
+					tdp_dirty_clear_mask(vm.mm, id, page / 64 * 64, mask),
+					TDP_OK);
 				model[page / 64] &= ~mask;
 				break;
 			case 1:
@@ -130,12 +139,11 @@ static void log_is_what_was_written(void **state)
 				model[page / 64] |= (uint64_t)1 << page % 64;
 				break;
 			case 4:
-				assert_true(tdp_age(vm.mm, 0, range_of(GPA + page * TEST_PAGE, TEST_PAGE),
+				assert_true(tdp_age(vm.mm, 0,
+						    range_of(GPA + page * TEST_PAGE, TEST_PAGE),
 						    NULL) >= 0);
 				break;
-			case 5:
-				use(&vm, 0, GPA + page * TEST_PAGE, TDP_R);
-				break;
+			case 5: use(&vm, 0, GPA + page * TEST_PAGE, TDP_R); break;
 			default:
 				page_write(&vm, page);
 				model[page / 64] |= (uint64_t)1 << page % 64;
@@ -146,7 +154,10 @@ static void log_is_what_was_written(void **state)
 	vm_down(&vm);
 }
 
-/* D04: whether by Dirty bit or by protection is one decision for a machine, and shows in the faults. */
+/*
+ * D04: whether by Dirty bit or by protection is one decision for a machine, and shows in the
+ * faults.
+ */
 static void one_way_for_a_machine(void **state)
 {
 	struct test_vm vm;
@@ -191,7 +202,8 @@ static void logged_and_writable_is_4k(void **state)
 	vm_up(&vm, state, NULL);
 	size = 2 * block_of(&vm);
 	id = add_slot(&vm, 0, GPA, size, SLOT_PA, 0);
-	for_each_mode(&vm, mode) {
+	for_each_mode(&vm, mode)
+	{
 		unsigned writable = 0;
 
 		assert_int_equal(tdp_collapse(vm.mm, 0, everything(&vm), 0, NULL), TDP_OK);
@@ -201,8 +213,8 @@ static void logged_and_writable_is_4k(void **state)
 		assert_int_equal(tdp_dirty_log(vm.mm, id, mode), TDP_OK);
 		use(&vm, 0, GPA + block_of(&vm) + TEST_PAGE, TDP_R);
 		use(&vm, 0, GPA + 5 * TEST_PAGE, TDP_W);
-		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_LEAF, writable_is_small,
-					  &writable),
+		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_LEAF,
+					  writable_is_small, &writable),
 				 TDP_OK);
 		assert_int_equal(writable, 1);
 		assert_int_equal(leaf_at(&vm, GPA + block_of(&vm)).lg2, test_vm_lg2(&vm, 1));
@@ -223,7 +235,8 @@ static void get_and_clear_apart(void **state)
 	uint32_t id;
 
 	id = open_slot(&vm, state, TDP_SLOT_FORCE_4K);
-	for_each_mode(&vm, mode) {
+	for_each_mode(&vm, mode)
+	{
 		for (uint64_t i = 0; i < PAGES; i++)
 			page_write(&vm, i);
 		flushes = broadcasts_of(&vm);
@@ -262,9 +275,10 @@ static void split_when_logging_starts(void **state)
 	uint64_t splits, word;
 	uint32_t id;
 
-	vm_up(&vm, state, &(struct test_vm_options){ .chunk_lg2 = TEST_CHUNK_SMALL });
+	vm_up(&vm, state, &(struct test_vm_options){.chunk_lg2 = TEST_CHUNK_SMALL});
 	id = add_slot(&vm, 0, GPA, 24 * block_of(&vm), SLOT_PA, 0);
-	for_each_mode(&vm, mode) {
+	for_each_mode(&vm, mode)
+	{
 		fill(&vm, 24);
 		test_env_fail(&vm.env, 1);
 		assert_int_equal(tdp_dirty_log(vm.mm, id, mode | TDP_LOG_EAGER_SPLIT), TDP_ENOMEM);
@@ -280,11 +294,13 @@ static void split_when_logging_starts(void **state)
 		/* D12: and when it stops, huge pages come back in place. */
 		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_OFF | TDP_LOG_RECOVER), TDP_OK);
 		for (uint64_t i = 0; i < 24; i++) {
-			assert_int_equal(leaf_at(&vm, GPA + i * block_of(&vm)).lg2, test_vm_lg2(&vm, 1));
+			assert_int_equal(leaf_at(&vm, GPA + i * block_of(&vm)).lg2,
+					 test_vm_lg2(&vm, 1));
 			assert_int_equal(use(&vm, 0, GPA + i * block_of(&vm), TDP_R).faults, 0);
 			/* W comes back with one fault for all of it. */
 			assert_true(use(&vm, 0, GPA + i * block_of(&vm), TDP_W).faults <= 1);
-			assert_int_equal(use(&vm, 0, GPA + i * block_of(&vm) + TEST_PAGE, TDP_W).faults, 0);
+			assert_int_equal(
+				use(&vm, 0, GPA + i * block_of(&vm) + TEST_PAGE, TDP_W).faults, 0);
 		}
 	}
 	vm_down(&vm);
@@ -300,10 +316,12 @@ static void recover_when_logging_stops(void **state)
 	id = add_slot(&vm, 0, GPA, 4 * block_of(&vm), SLOT_PA, 0);
 	for (int recover = 0; recover < 2; recover++) {
 		fill(&vm, 4);
-		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_WRPROT | TDP_LOG_EAGER_SPLIT), TDP_OK);
-		assert_int_equal(tdp_dirty_log(vm.mm, id, recover ? TDP_LOG_OFF | TDP_LOG_RECOVER :
-								    TDP_LOG_OFF),
+		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_WRPROT | TDP_LOG_EAGER_SPLIT),
 				 TDP_OK);
+		assert_int_equal(
+			tdp_dirty_log(vm.mm, id,
+				      recover ? TDP_LOG_OFF | TDP_LOG_RECOVER : TDP_LOG_OFF),
+			TDP_OK);
 		assert_int_equal(leaf_at(&vm, GPA).lg2, recover ? test_vm_lg2(&vm, 1) : 12);
 		assert_true(mapped(&vm, 0, GPA + 3 * block_of(&vm)));
 	}
@@ -313,7 +331,7 @@ static void recover_when_logging_stops(void **state)
 /* D13: tracked writes: no stale right is left when it returns; what is not tracked goes on. */
 static void tracking_is_flushed(void **state)
 {
-	struct tdp_range page = { GPA + 3 * TEST_PAGE, TEST_PAGE };
+	struct tdp_range page = {GPA + 3 * TEST_PAGE, TEST_PAGE};
 	struct test_vm vm;
 	uint64_t flushes;
 
@@ -335,7 +353,8 @@ static void tracking_is_flushed(void **state)
 	use(&vm, 0, GPA, TDP_W);
 	stopped(&vm, 0, page.start, TDP_W, TDP_FAULT_TRACKED);
 	/* Only memory in slots can be tracked, and all or nothing. */
-	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA, (PAGES + 1) * TEST_PAGE), true), TDP_ENOENT);
+	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA, (PAGES + 1) * TEST_PAGE), true),
+			 TDP_ENOENT);
 	use(&vm, 0, GPA, TDP_W);
 	assert_int_equal(tdp_write_track(vm.mm, 0, page, false), TDP_OK);
 	use(&vm, 0, page.start, TDP_W);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Two things that are easy to get wrong: the level of a role, and references to roots that are gone. */
+/*
+ * Two things that are easy to get wrong: the level of a role, and references to roots that are
+ * gone.
+ */
 #include "steps.h"
 
 #define GPA GIB

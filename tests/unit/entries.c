@@ -6,12 +6,15 @@
 
 /* ---- A and D --------------------------------------------------------------------------------- */
 
-/* E06, E29: one mode for the whole mm, in its info, its roles and its registers; caps alone do not decide. */
+/*
+ * E06, E29: one mode for the whole mm, in its info, its roles and its registers; caps alone do not
+ * decide.
+ */
 static void ad_mode_is_of_the_mm(void **state)
 {
 	const struct test_format *fmt = format_of(state);
 	uint32_t want = has_no_a(fmt) ? 0 : fmt->without_caps & TDP_CAP_HW_DIRTY ? 1 : 3;
-	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+	struct tdp_root_view view = {.size = (uint32_t)sizeof(view)};
 	struct tdp_root *root;
 	struct test_vm vm;
 	tdp_role_t role;
@@ -53,7 +56,7 @@ static void accessed_and_dirty_with_any_hardware(void **state)
 /* E10, F05: two vCPUs that fault on one page compute one word: the loser touches nothing. */
 static void the_loser_changes_nothing(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct tdp_emu_exit exit[2];
 	struct tdp_fault f[2];
 	struct test_vm vm;
@@ -64,7 +67,8 @@ static void the_loser_changes_nothing(void **state)
 	load(&vm, 0);
 	load(&vm, 1);
 	for (uint32_t i = 0; i < 2; i++) {
-		assert_int_not_equal(tdp_emu_access(vm.cpu[i].emu, GPA + 5, TDP_W, &exit[i]), TDP_EMU_OK);
+		assert_int_not_equal(tdp_emu_access(vm.cpu[i].emu, GPA + 5, TDP_W, &exit[i]),
+				     TDP_EMU_OK);
 		assert_int_equal(tdp_emu_decode(&exit[i], &f[i]), TDP_OK);
 	}
 	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f[0], NULL), TDP_FAULT_FIXED);
@@ -105,8 +109,8 @@ static void host_writable_is_fixed(void **state)
 static void prefetched_is_old_until_used(void **state)
 {
 	const struct test_format *fmt = format_of(state);
-	struct tdp_fault f = { .gpa = GPA + 4 * TEST_PAGE, .access = TDP_R,
-			       .flags = TDP_FAULT_PREFETCH };
+	struct tdp_fault f = {
+		.gpa = GPA + 4 * TEST_PAGE, .access = TDP_R, .flags = TDP_FAULT_PREFETCH};
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
@@ -155,8 +159,9 @@ static void fresh_tables_are_empty(void **state)
 	/* Twice: the second time the pages come back full of entries that look valid. */
 	for (int i = 0; i < 2; i++) {
 		use(&vm, 0, GPA, TDP_W);
-		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, check_fresh, &vm),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, check_fresh, &vm),
+			TDP_OK);
 		empty = word_at(&vm, GPA + TEST_PAGE, &kind);
 		assert_int_equal(kind, TDP_ENTRY_EMPTY);
 		if (vm.fmt->format == TDP_FMT_TEST)
@@ -177,7 +182,7 @@ static void change_backing(struct test_backing *mem, tdp_gpa_t gpa)
 /* E16: a present leaf is never pointed at another page, by no kind of fault. */
 static void leaf_is_never_pointed_elsewhere(void **state)
 {
-	struct tdp_fault f = { .gpa = GPA, .access = TDP_W };
+	struct tdp_fault f = {.gpa = GPA, .access = TDP_W};
 	struct test_backing mem;
 	struct test_vm vm;
 	uint64_t word;
@@ -185,8 +190,9 @@ static void leaf_is_never_pointed_elsewhere(void **state)
 	vm_up(&vm, state, NULL);
 	add_backing(&vm, &mem, GPA, 2 * TEST_PAGE, TDP_RWX, 12);
 	load(&vm, 0);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, 2 * TEST_PAGE), TDP_POPULATE_READ, NULL),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_populate(vm.mm, 0, range_of(GPA, 2 * TEST_PAGE), TDP_POPULATE_READ, NULL),
+		TDP_OK);
 	use(&vm, 0, GPA, TDP_R);
 	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA, TEST_PAGE), true), TDP_OK);
 	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA, TEST_PAGE), false), TDP_OK);
@@ -210,7 +216,7 @@ static void leaf_is_never_pointed_elsewhere(void **state)
 /* E19: a type is kept in the leaf, or refused when the format has no word for it. */
 static void memory_types(void **state)
 {
-	static const uint32_t types[] = { TDP_MT_WB, TDP_MT_WT, TDP_MT_WC, TDP_MT_UC };
+	static const uint32_t types[] = {TDP_MT_WB, TDP_MT_WT, TDP_MT_WC, TDP_MT_UC};
 	struct test_vm vm;
 	tdp_gpa_t gpa = GPA;
 
@@ -232,7 +238,8 @@ static void memory_types(void **state)
 	/* Types that no format has. */
 	assert_int_equal(try_slot(&vm, gpa, 4 * MIB, SLOT_PA, TDP_RWX | 7u << TDP_MT_SHIFT, NULL),
 			 TDP_ENOTSUP);
-	assert_int_equal(try_slot(&vm, gpa, 4 * MIB, SLOT_PA, TDP_RWX | 1u << 12, NULL), TDP_EINVAL);
+	assert_int_equal(try_slot(&vm, gpa, 4 * MIB, SLOT_PA, TDP_RWX | 1u << 12, NULL),
+			 TDP_EINVAL);
 	vm_down(&vm);
 }
 
@@ -251,7 +258,7 @@ static void software_bits_stay(void **state)
 #define KEPT(step)                                                                                 \
 	do {                                                                                       \
 		assert_int_equal((step) < 0, 0);                                                   \
-		assert_int_equal(leaf_at(&vm, GPA).prot & TDP_SW_MASK, bits);                      \
+		assert_int_equal(leaf_at(&vm, GPA).prot &TDP_SW_MASK, bits);                       \
 	} while (0)
 	use(&vm, 0, GPA, TDP_W);
 	KEPT(tdp_age(vm.mm, 0, block, NULL));
@@ -277,7 +284,7 @@ static void software_bits_stay(void **state)
 /* E22: X without R where the machine has it, else refused when asked for. */
 static void execute_only(void **state)
 {
-	struct test_vm_options opts = { .without_caps = TDP_CAP_EXEC_ONLY };
+	struct test_vm_options opts = {.without_caps = TDP_CAP_EXEC_ONLY};
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
@@ -289,7 +296,8 @@ static void execute_only(void **state)
 		stopped(&vm, 0, GPA, TDP_R, TDP_EACCES);
 		stopped(&vm, 0, GPA, TDP_W, TDP_EACCES);
 	}
-	assert_int_equal(try_slot(&vm, 2 * GPA, TEST_PAGE, SLOT_PA, TDP_W | TDP_X, NULL), TDP_ENOTSUP);
+	assert_int_equal(try_slot(&vm, 2 * GPA, TEST_PAGE, SLOT_PA, TDP_W | TDP_X, NULL),
+			 TDP_ENOTSUP);
 	assert_int_equal(try_slot(&vm, 2 * GPA, TEST_PAGE, SLOT_PA, TDP_R, NULL), TDP_OK);
 	use(&vm, 0, 2 * GPA, TDP_R);
 	stopped(&vm, 0, 2 * GPA, TDP_X, TDP_EACCES);
@@ -332,7 +340,10 @@ static uint64_t mmio_word(struct test_vm *vm)
 	return word;
 }
 
-/* E20: the encryption bit is in RAM leaves and table pointers, not in MMIO entries, and in no answer. */
+/*
+ * E20: the encryption bit is in RAM leaves and table pointers, not in MMIO entries, and in no
+ * answer.
+ */
 static void encryption_bit(void **state)
 {
 	struct tdp_emu_config emu = tdp_emu_config_default();

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tdp_fault() and tdp_populate(): descriptor, outcomes, fast path, relaxing, prefetch, write tracking. */
+/*
+ * tdp_fault() and tdp_populate(): descriptor, outcomes, fast path, relaxing, prefetch, write
+ * tracking.
+ */
 #include "steps.h"
 
 #define GPA GIB
@@ -16,8 +19,12 @@ static int give(struct test_vm *vm, struct tdp_fault f, struct tdp_fault_result 
 /* F01: input stays input, hints change nothing, the answer is in the result. */
 static void descriptor(void **state)
 {
-	static const uint32_t hints[] = { 0, TDP_FAULT_PRESENT, TDP_FAULT_RSVD, TDP_FAULT_ACCESS_FLAG,
-					  TDP_FAULT_WALK, TDP_FAULT_GVA };
+	static const uint32_t hints[] = {0,
+					 TDP_FAULT_PRESENT,
+					 TDP_FAULT_RSVD,
+					 TDP_FAULT_ACCESS_FLAG,
+					 TDP_FAULT_WALK,
+					 TDP_FAULT_GVA};
 	struct tdp_fault_result r;
 	struct test_vm vm;
 	uint32_t id;
@@ -27,8 +34,11 @@ static void descriptor(void **state)
 	load(&vm, 0);
 	for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
 		tdp_gpa_t gpa = GPA + (1 + i) * TEST_PAGE;
-		struct tdp_fault f = { .gpa = gpa + 0x123, .access = TDP_W, .flags = hints[i],
-				       .gva = 0x7777 }, was = f;
+		struct tdp_fault f = {.gpa = gpa + 0x123,
+				      .access = TDP_W,
+				      .flags = hints[i],
+				      .gva = 0x7777},
+				 was = f;
 
 		r.size = (uint32_t)sizeof(r);
 		assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f, &r), TDP_FAULT_FIXED);
@@ -41,7 +51,8 @@ static void descriptor(void **state)
 		assert_int_equal(give(&vm, f, &r), TDP_FAULT_SPURIOUS);
 		assert_int_equal(r.pa, SLOT_PA + i * TEST_PAGE);
 	}
-	assert_int_equal(give(&vm, (struct tdp_fault){ .gpa = GPA, .access = TDP_R }, &r), TDP_FAULT_MMIO);
+	assert_int_equal(give(&vm, (struct tdp_fault){.gpa = GPA, .access = TDP_R}, &r),
+			 TDP_FAULT_MMIO);
 	assert_int_equal(r.slot, ~(uint32_t)0);
 	vm_down(&vm);
 }
@@ -100,7 +111,7 @@ static void failures_tell_apart(void **state)
 /* F18, F23: an address that the guest or the output cannot have is refused and maps nothing. */
 static void unmappable_addresses(void **state)
 {
-	struct tdp_fault size = { .gpa = GPA, .access = TDP_R, .flags = TDP_FAULT_SIZE };
+	struct tdp_fault size = {.gpa = GPA, .access = TDP_R, .flags = TDP_FAULT_SIZE};
 	struct test_dump before;
 	struct test_backing mem;
 	struct test_vm vm;
@@ -169,12 +180,14 @@ static void fast_without_lookup(void **state)
 	vm_down(&vm);
 }
 
-/* F19: a right that was missing is added in the same leaf: no table, no other size, no broadcast. */
+/*
+ * F19: a right that was missing is added in the same leaf: no table, no other size, no broadcast.
+ */
 static void permission_is_added_in_place(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct tdp_mapping was, is;
-	struct tdp_backend_caps caps = { .size = (uint32_t)sizeof(caps) };
+	struct tdp_backend_caps caps = {.size = (uint32_t)sizeof(caps)};
 	struct tdp_stats before, after;
 	struct test_vm vm;
 	uint64_t broadcasts;
@@ -209,7 +222,7 @@ static void permission_is_added_in_place(void **state)
 /* F11: what is there stays bit for bit, whatever is prefetched over it. */
 static void prefetch_never_changes_a_leaf(void **state)
 {
-	struct tdp_fault f = { .access = TDP_RWX, .flags = TDP_FAULT_PREFETCH };
+	struct tdp_fault f = {.access = TDP_RWX, .flags = TDP_FAULT_PREFETCH};
 	struct test_dump before;
 	struct test_vm vm;
 	uint64_t size;
@@ -225,7 +238,8 @@ static void prefetch_never_changes_a_leaf(void **state)
 	assert_true(tdp_age(vm.mm, 0, range_of(GPA, 3 * TEST_PAGE), NULL) >= 0);
 	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size), 0, NULL), TDP_OK);
 	before = dump_of(&vm);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size), TDP_POPULATE_YOUNG, NULL), TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size), TDP_POPULATE_YOUNG, NULL),
+			 TDP_OK);
 	for (f.gpa = GPA; f.gpa < GPA + 8 * TEST_PAGE; f.gpa += TEST_PAGE)
 		assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f, NULL), TDP_FAULT_SPURIOUS);
 	same_as(&vm, &before);
@@ -283,9 +297,11 @@ static void populate_goes_on(void **state)
 	for (uint64_t at = 0; at < done; at += TEST_PAGE)
 		assert_true(mapped(&vm, 0, GPA + at));
 	test_backing_fail(&mem, range_of(GPA + hole, TEST_PAGE), false);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA + done, size - done), 0, &hole), TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA + done, size - done), 0, &hole),
+			 TDP_OK);
 	assert_int_equal(done + hole, size);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size + TEST_PAGE), 0, &done), TDP_ENOENT);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size + TEST_PAGE), 0, &done),
+			 TDP_ENOENT);
 	assert_int_equal(done, size);
 	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size), TDP_POPULATE_STRICT, &done),
 			 TDP_EEXIST);

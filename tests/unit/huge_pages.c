@@ -23,7 +23,10 @@ static uint32_t at_most(const struct test_vm *vm, uint32_t lg2)
 	return best;
 }
 
-/* S01, S02: one answer for a gpa: by ends that are not aligned, by policy, by tracking, by logging. */
+/*
+ * S01, S02: one answer for a gpa: by ends that are not aligned, by policy, by tracking, by
+ * logging.
+ */
 static void how_large(void **state)
 {
 	struct test_vm vm;
@@ -39,14 +42,16 @@ static void how_large(void **state)
 	assert_int_equal(max_lg2(&vm, GPA + 3 * block - 1), lg2);
 	assert_int_equal(max_lg2(&vm, GPA + 3 * block), 12);
 	assert_int_equal(tdp_max_lg2(vm.mm, 0, GPA, &lg2), TDP_ENOENT);
-	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA + block + 7 * TEST_PAGE, TEST_PAGE), true),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_write_track(vm.mm, 0, range_of(GPA + block + 7 * TEST_PAGE, TEST_PAGE), true),
+		TDP_OK);
 	assert_int_equal(max_lg2(&vm, GPA + block), 12);
 	assert_int_equal(max_lg2(&vm, GPA + 2 * block), lg2);
 	use(&vm, 0, GPA + block, TDP_W);
 	assert_int_equal(leaf_at(&vm, GPA + block).lg2, 12);
-	assert_int_equal(tdp_write_track(vm.mm, 0, range_of(GPA + block + 7 * TEST_PAGE, TEST_PAGE), false),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_write_track(vm.mm, 0, range_of(GPA + block + 7 * TEST_PAGE, TEST_PAGE), false),
+		TDP_OK);
 	assert_int_equal(max_lg2(&vm, GPA + block), lg2);
 	assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_WRPROT), TDP_OK);
 	assert_int_equal(max_lg2(&vm, GPA + block), 12);
@@ -56,7 +61,10 @@ static void how_large(void **state)
 	vm_down(&vm);
 }
 
-/* S03, S04, S05: random slots: a leaf lies within its slot, is aligned in both spaces, and shows its memory. */
+/*
+ * S03, S04, S05: random slots: a leaf lies within its slot, is aligned in both spaces, and shows
+ * its memory.
+ */
 static void within_the_slot_and_congruent(void **state)
 {
 	struct test_rand rand;
@@ -65,7 +73,8 @@ static void within_the_slot_and_congruent(void **state)
 	test_rand_init(&rand, test_seed());
 	vm_up(&vm, state, NULL);
 	for (int round = 0; round < 60; round++) {
-		uint64_t span = test_one_in(&rand, 4) ? 2 * GIB : 4 * block_of(&vm), unit = TEST_PAGE;
+		uint64_t span = test_one_in(&rand, 4) ? 2 * GIB : 4 * block_of(&vm),
+			 unit = TEST_PAGE;
 		tdp_gpa_t gpa = span / TEST_PAGE * TEST_PAGE / 2;
 		uint64_t size;
 		tdp_pa_t pa;
@@ -77,7 +86,8 @@ static void within_the_slot_and_congruent(void **state)
 			unit = block_of(&vm);
 		gpa = (1 + test_below(&rand, span / unit)) * unit;
 		size = (1 + test_below(&rand, span / unit)) * unit;
-		pa = SLOT_PA + gpa + (test_one_in(&rand, 2) ? 0 : test_below(&rand, 600) * TEST_PAGE);
+		pa = SLOT_PA + gpa +
+		     (test_one_in(&rand, 2) ? 0 : test_below(&rand, 600) * TEST_PAGE);
 		id = add_slot(&vm, 0, gpa, size, pa, 0);
 		for (int i = 0; i < 20; i++) {
 			tdp_gpa_t at = gpa + (i < 2 ? (i ? size - 1 : 0) : test_below(&rand, size));
@@ -87,7 +97,8 @@ static void within_the_slot_and_congruent(void **state)
 			assert_int_equal(use(&vm, 0, at, TDP_W).pa, pa + (at - gpa));
 			leaf = leaf_at(&vm, at);
 			assert_true(leaf.lg2 <= lg2);
-			assert_true(leaf.gpa >= gpa && leaf.gpa + ((uint64_t)1 << leaf.lg2) <= gpa + size);
+			assert_true(leaf.gpa >= gpa &&
+				    leaf.gpa + ((uint64_t)1 << leaf.lg2) <= gpa + size);
 			assert_int_equal((leaf.gpa | leaf.pa) & (((uint64_t)1 << leaf.lg2) - 1), 0);
 			assert_int_equal(leaf.pa, pa + (leaf.gpa - gpa));
 			/* And never smaller than it has to be, unless smaller ones are there. */
@@ -116,7 +127,8 @@ static void as_large_as_the_backing(void **state)
 		if (size > test_vm_size(&vm) / 4)
 			break;
 		id = add_backing(&vm, &mem, size, size, TDP_RWX, lg2);
-		assert_int_equal(use(&vm, 0, size + 12345, TDP_W).pa, test_backing_pa(&mem, size + 12345));
+		assert_int_equal(use(&vm, 0, size + 12345, TDP_W).pa,
+				 test_backing_pa(&mem, size + 12345));
 		assert_int_equal(leaf_at(&vm, size + 12345).lg2, at_most(&vm, lg2));
 		assert_int_equal(tdp_slot_remove(vm.mm, id), TDP_OK);
 		test_backing_fini(&mem);
@@ -138,7 +150,8 @@ static void smaller_ones_stay(void **state)
 	use(&vm, 0, GPA + block_of(&vm), TDP_W);
 	assert_int_equal(leaf_at(&vm, GPA + block_of(&vm)).lg2, test_vm_lg2(&vm, 1));
 	assert_int_equal(tdp_split(vm.mm, 0, range_of(GPA + block_of(&vm), TEST_PAGE), 12), TDP_OK);
-	assert_int_equal(tdp_zap(vm.mm, 0, range_of(GPA + block_of(&vm), 3 * TEST_PAGE), 0), TDP_OK);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(GPA + block_of(&vm), 3 * TEST_PAGE), 0),
+			 TDP_OK);
 	assert_int_equal(max_lg2(&vm, GPA + block_of(&vm)), test_vm_lg2(&vm, 1));
 	use(&vm, 0, GPA + block_of(&vm), TDP_W);
 	assert_int_equal(leaf_at(&vm, GPA + block_of(&vm)).lg2, 12);
@@ -165,7 +178,7 @@ static void split_without_memory(void **state)
 	struct test_vm vm;
 	struct tdp_range all;
 
-	vm_up(&vm, state, &(struct test_vm_options){ .chunk_lg2 = TEST_CHUNK_SMALL });
+	vm_up(&vm, state, &(struct test_vm_options){.chunk_lg2 = TEST_CHUNK_SMALL});
 	all = range_of(GPA, 24 * block_of(&vm));
 	add_slot(&vm, 0, GPA, all.size, SLOT_PA, 0);
 	for (uint64_t i = 0; i < 24; i++)
@@ -212,7 +225,8 @@ static void collapse_in_place(void **state)
 		assert_int_equal(use(&vm, 0, GPA + i * block_of(&vm) + TEST_PAGE, TDP_W).faults, 0);
 	/* A page without W among them: so is the huge page, until it is written. */
 	make_small(&vm, 1);
-	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(GPA + 3 * TEST_PAGE, TEST_PAGE)), TDP_OK);
+	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(GPA + 3 * TEST_PAGE, TEST_PAGE)),
+			 TDP_OK);
 	assert_int_equal(tdp_collapse(vm.mm, 0, everything(&vm), 0, &collapsed), TDP_OK);
 	assert_int_equal(collapsed, 1);
 	assert_false(leaf_at(&vm, GPA).prot & TDP_W);
@@ -220,7 +234,9 @@ static void collapse_in_place(void **state)
 	vm_down(&vm);
 }
 
-/* S08: not where pages differ, one is missing, the memory is not contiguous, or the slot says no. */
+/*
+ * S08: not where pages differ, one is missing, the memory is not contiguous, or the slot says no.
+ */
 static void collapse_only_what_is_alike(void **state)
 {
 	struct test_backing mem;
@@ -266,8 +282,9 @@ static void collapse_by_zap(void **state)
 	vm_up(&vm, state, NULL);
 	add_slot(&vm, 0, GPA, 2 * block_of(&vm), SLOT_PA, 0);
 	make_small(&vm, 2);
-	assert_int_equal(tdp_collapse(vm.mm, 0, range_of(GPA, block_of(&vm)), TDP_COLLAPSE_ZAP, &collapsed),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_collapse(vm.mm, 0, range_of(GPA, block_of(&vm)), TDP_COLLAPSE_ZAP, &collapsed),
+		TDP_OK);
 	assert_int_equal(collapsed, 1);
 	assert_false(mapped(&vm, 0, GPA));
 	assert_int_equal(leaf_at(&vm, GPA + block_of(&vm)).lg2, 12);
@@ -277,9 +294,9 @@ static void collapse_by_zap(void **state)
 }
 
 struct seamless {
-	struct test_access access;
+	struct tdp_emu_exit exit;
 	unsigned flushes;
-	int answer;
+	int reason;
 };
 
 static void access_now(struct spy *spy, struct tdp_range range)
@@ -288,7 +305,7 @@ static void access_now(struct spy *spy, struct tdp_range range)
 
 	(void)range;
 	s->flushes++;
-	s->answer = test_vm_access(&spy->vm, 1, GPA + TEST_PAGE, TDP_W, &s->access);
+	s->reason = tdp_emu_access(spy->vm.cpu[1].emu, GPA + TEST_PAGE, TDP_W, &s->exit);
 }
 
 static bool without_break(const struct test_format *fmt)
@@ -299,7 +316,7 @@ static bool without_break(const struct test_format *fmt)
 /* E05: from small pages to the huge one there is no moment without a translation, and no wait. */
 static void collapse_is_seamless(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2, .emu_flags = TDP_EMU_NO_TLB };
+	struct test_vm_options opts = {.cpus = 2, .emu_flags = TDP_EMU_NO_TLB};
 	struct seamless s;
 	struct spy spy;
 	uint64_t collapsed = 0;
@@ -316,15 +333,16 @@ static void collapse_is_seamless(void **state)
 	spy.on_flush = NULL;
 	assert_int_equal(collapsed, 1);
 	assert_int_equal(s.flushes, 1);
-	assert_int_equal(s.answer, TEST_OK);
-	assert_int_equal(s.access.faults, 0);
-	assert_int_equal(s.access.pa, SLOT_PA + TEST_PAGE);
+	assert_int_equal(s.reason, TDP_EMU_OK);
+	assert_int_equal(s.exit.pa, SLOT_PA + TEST_PAGE);
 	vm_down(&spy.vm);
 }
 
 /* ---- counters and bounds --------------------------------------------------------------------- */
 
-/* S14: the counters by level are what a count of the tree says, after everything that moves them. */
+/*
+ * S14: the counters by level are what a count of the tree says, after everything that moves them.
+ */
 static void counters_are_recounts(void **state)
 {
 	struct test_vm vm;
@@ -333,7 +351,7 @@ static void counters_are_recounts(void **state)
 	vm_up(&vm, state, NULL);
 	add_slot(&vm, 0, GPA, blocks * block_of(&vm), SLOT_PA, 0);
 	for (int step = 0; step < 8; step++) {
-		struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+		struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 		struct tdp_stats stats;
 		struct tdp_range part = range_of(GPA + 3 * TEST_PAGE, 2 * block_of(&vm));
 
@@ -351,9 +369,12 @@ static void counters_are_recounts(void **state)
 		if (step == 5)
 			assert_int_equal(tdp_populate(vm.mm, 0, part, 0, NULL), TDP_OK);
 		if (step == 6)
-			assert_int_equal(tdp_zap(vm.mm, 0, range_of(0, 4 * GIB > test_vm_size(&vm) ?
-									       test_vm_size(&vm) :
-									       4 * GIB), 0), TDP_OK);
+			assert_int_equal(
+				tdp_zap(vm.mm, 0,
+					range_of(0, 4 * GIB > test_vm_size(&vm) ? test_vm_size(&vm)
+										: 4 * GIB),
+					0),
+				TDP_OK);
 		if (step == 7)
 			assert_true(tdp_compact(vm.mm, 0, everything(&vm)) >= 0);
 		assert_int_equal(tdp_verify(vm.mm, &report), TDP_OK);
@@ -382,8 +403,9 @@ static void collapse_gives_way(void **state)
 	vm.env.on_yield = count_yield;
 	vm.env.on_yield_arg = &yields;
 	test_env_yield(&vm.env, TEST_YIELD_ALWAYS, 0);
-	assert_int_equal(tdp_collapse(vm.mm, 0, range_of(GPA, blocks * block_of(&vm)), 0, &collapsed),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_collapse(vm.mm, 0, range_of(GPA, blocks * block_of(&vm)), 0, &collapsed),
+		TDP_OK);
 	test_env_yield(&vm.env, TEST_YIELD_NEVER, 0);
 	assert_int_equal(collapsed, blocks);
 	assert_true(yields >= blocks);

@@ -8,7 +8,7 @@
 
 static void nap(void)
 {
-	const struct timespec ms = { 0, 1000000 };
+	const struct timespec ms = {0, 1000000};
 
 	nanosleep(&ms, NULL);
 }
@@ -36,7 +36,7 @@ static void task_start(struct task *task, struct test_vm *vm,
 {
 	memset(task, 0, sizeof(*task));
 	task->fn = fn;
-	task->a = (struct aside){ vm, task_main, task };
+	task->a = (struct aside){vm, task_main, task};
 	if (pthread_create(&task->thread, NULL, aside_thread, &task->a) != 0)
 		abort();
 	while (!atomic_load(&task->started))
@@ -72,10 +72,13 @@ static void touch_all(struct test_vm *vm, void *arg)
 	}
 }
 
-/* F03: beside each other on the same pages: each is mapped once, by one of them, and nobody flushes. */
+/*
+ * F03: beside each other on the same pages: each is mapped once, by one of them, and nobody
+ * flushes.
+ */
 static void faults_beside_each_other(void **state)
 {
-	struct test_vm_options opts = { .cpus = CPUS };
+	struct test_vm_options opts = {.cpus = CPUS};
 	struct toucher t[CPUS];
 	struct tdp_stats stats;
 	struct test_vm vm;
@@ -84,8 +87,8 @@ static void faults_beside_each_other(void **state)
 	add_slot(&vm, 0, GPA, PAGES * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
 	for (uint32_t i = 0; i < CPUS; i++) {
 		load(&vm, i);
-		t[i] = (struct toucher){ .cpu = i };
-		t[i].a = (struct aside){ &vm, touch_all, &t[i] };
+		t[i] = (struct toucher){.cpu = i};
+		t[i].a = (struct aside){&vm, touch_all, &t[i]};
 	}
 	for (uint32_t i = 0; i < CPUS; i++)
 		assert_int_equal(pthread_create(&t[i].thread, NULL, aside_thread, &t[i].a), 0);
@@ -153,7 +156,7 @@ static void while_broken(struct spy *spy, struct tdp_range range)
 /* E04, F04: who meets a frozen entry waits for it, allocates nothing and reports no hole. */
 static void frozen_is_waited_for(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct frozen f;
 	struct spy spy;
 
@@ -196,7 +199,7 @@ static void ask_while_broken(struct spy *spy, struct tdp_range range)
 /* A09: looking for young pages, and finding none, waits for no lock. */
 static void aging_waits_for_nobody(void **state)
 {
-	int answers[3] = { -1, -1, -1 };
+	int answers[3] = {-1, -1, -1};
 	struct spy spy;
 
 	memset(&spy, 0, sizeof(spy));
@@ -204,7 +207,8 @@ static void aging_waits_for_nobody(void **state)
 	add_slot(&spy.vm, 0, GPA, 2 * block_of(&spy.vm), SLOT_PA, 0);
 	use(&spy.vm, 0, GPA, TDP_W);
 	use(&spy.vm, 0, GPA + block_of(&spy.vm), TDP_W);
-	assert_int_equal(tdp_age(spy.vm.mm, 0, range_of(GPA + block_of(&spy.vm), TEST_PAGE), NULL), 1);
+	assert_int_equal(tdp_age(spy.vm.mm, 0, range_of(GPA + block_of(&spy.vm), TEST_PAGE), NULL),
+			 1);
 	spy.arg = answers;
 	spy.on_flush = ask_while_broken;
 	assert_int_equal(tdp_split(spy.vm.mm, 0, range_of(GPA, TEST_PAGE), 12), TDP_OK);
@@ -254,13 +258,13 @@ static void late_release(void *arg, tdp_gpa_t gpa, const struct tdp_page *page, 
 
 static uint32_t late_slot(struct late *late, struct test_vm *vm)
 {
-	struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc) };
+	struct tdp_slot_desc desc = {.size = (uint32_t)sizeof(desc)};
 	uint32_t id;
 
 	memset(late, 0, sizeof(*late));
-	late->ops = (struct tdp_backing_ops){ .size = (uint32_t)sizeof(late->ops),
-					      .resolve = late_resolve,
-					      .release = late_release };
+	late->ops = (struct tdp_backing_ops){.size = (uint32_t)sizeof(late->ops),
+					     .resolve = late_resolve,
+					     .release = late_release};
 	late->vm = vm;
 	late->pa = SLOT_PA;
 	late->arg = late;
@@ -348,7 +352,10 @@ static void wait_until_gone(struct test_vm *vm, void *arg)
 		nap();
 }
 
-/* F17: a slot that moves under a fault: nothing is mapped at the old place, nothing taken for MMIO. */
+/*
+ * F17: a slot that moves under a fault: nothing is mapped at the old place, nothing taken for
+ * MMIO.
+ */
 static void slot_moves_under_a_fault(void **state)
 {
 	struct late late;
@@ -380,7 +387,7 @@ static void task_reclaim(struct test_vm *vm, struct task *task)
 /* Z12: several tear one tree down while its last user lets go: each table is freed once. */
 static void teardown_beside_teardown(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct task reclaim[2];
 	struct test_vm vm;
 

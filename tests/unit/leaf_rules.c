@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two pure decisions of the engine against oracles in the words of the guarantees: what a new leaf may
- * do, and which change needs a flush.
+ * The two pure decisions of the engine against oracles in the words of the guarantees: what a new
+ * leaf may do, and which change needs a flush.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,9 @@
 
 #define BIT_OF(word, n) ((word) >> (n)&1u)
 
-/* Every combination of what the decision may look at; 3 levels, 3 kinds of hardware, 2 of formats. */
+/*
+ * Every combination of what the decision may look at; 3 levels, 3 kinds of hardware, 2 of formats.
+ */
 struct question {
 	struct tdpi_leaf_in in;
 	unsigned ad;
@@ -161,7 +163,10 @@ static bool sensible(struct tdpi_attr a)
 	return (!w || a.mmu_w) && (!a.dirty || w) && !(a.tracked && (w || a.accessed));
 }
 
-/* A06: whatever aging does to a leaf (A cleared; or made to fault, W and D gone), nobody has to flush. */
+/*
+ * A06: whatever aging does to a leaf (A cleared; or made to fault, W and D gone), nobody has to
+ * flush.
+ */
 static void aging_needs_no_flush(void **state)
 {
 	(void)state;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the library says about itself: statistics, dump, explain, verify, the bugged state, status texts, memory. */
+/*
+ * What the library says about itself: statistics, dump, explain, verify, the bugged state, status
+ * texts, memory.
+ */
 #include "steps.h"
 
 #include "base/assert.h"
@@ -47,12 +50,12 @@ static void statistics(void **state)
 	assert_int_equal(b.splits - a.splits, 1);
 	assert_int_equal(b.fault_fast - a.fault_fast, 1);
 	assert_int_equal(b.resolves, a.resolves);
-	assert_int_equal(b.flush_cause[TDP_FLUSH_PERMISSION] - a.flush_cause[TDP_FLUSH_PERMISSION], 1);
+	assert_int_equal(b.flush_cause[TDP_FLUSH_PERMISSION] - a.flush_cause[TDP_FLUSH_PERMISSION],
+			 1);
 	assert_int_equal(b.flush_cause[TDP_FLUSH_ZAP] - a.flush_cause[TDP_FLUSH_ZAP], 1);
 	assert_int_equal(b.leaves[0] - a.leaves[0], block_of(&vm) / TEST_PAGE - 1);
 	assert_int_equal(b.leaves[1], a.leaves[1]);
-	assert_int_equal(b.flush_range + b.flush_all,
-			 broadcasts_of(&vm));
+	assert_int_equal(b.flush_range + b.flush_all, broadcasts_of(&vm));
 	/* A vCPU takes nothing along when it goes. */
 	tdp_vcpu_destroy(vm.cpu[0].vcpu);
 	a = stats_of(&vm);
@@ -63,7 +66,9 @@ static void statistics(void **state)
 	vm_down(&vm);
 }
 
-/* W10: bytes of tables are the pages that are in use, and never more than promised for the memory. */
+/*
+ * W10: bytes of tables are the pages that are in use, and never more than promised for the memory.
+ */
 static void table_memory(void **state)
 {
 	struct test_vm vm;
@@ -73,8 +78,9 @@ static void table_memory(void **state)
 	vm_up(&vm, state, NULL);
 	pages = 3 * block_of(&vm) / TEST_PAGE + 5;
 	add_slot(&vm, 0, GPA - 3 * TEST_PAGE, pages * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA - 3 * TEST_PAGE, pages * TEST_PAGE), 0, NULL),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_populate(vm.mm, 0, range_of(GPA - 3 * TEST_PAGE, pages * TEST_PAGE), 0, NULL),
+		TDP_OK);
 	stats = stats_of(&vm);
 	assert_int_equal(stats.table_bytes, atomic_load(&vm.env.table_pages) * TEST_PAGE);
 	assert_int_equal(stats.chunk_bytes, atomic_load(&vm.env.chunk_bytes));
@@ -113,9 +119,11 @@ static void dump_joins_runs(void **state)
 
 	vm_up(&vm, state, NULL);
 	add_slot(&vm, 0, GPA, 64 * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
-	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, 32 * TEST_PAGE), TDP_POPULATE_YOUNG, NULL),
+	assert_int_equal(
+		tdp_populate(vm.mm, 0, range_of(GPA, 32 * TEST_PAGE), TDP_POPULATE_YOUNG, NULL),
+		TDP_OK);
+	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(GPA + 8 * TEST_PAGE, 8 * TEST_PAGE)),
 			 TDP_OK);
-	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(GPA + 8 * TEST_PAGE, 8 * TEST_PAGE)), TDP_OK);
 	use(&vm, 0, GPA + 40 * TEST_PAGE, TDP_W);
 	memset(&l, 0, sizeof(l));
 	assert_int_equal(tdp_dump(vm.mm, 0, everything(&vm), note_line, &l), TDP_OK);
@@ -238,7 +246,7 @@ static uint64_t *entry_at(struct test_vm *vm, const struct table_at *t, uint64_t
 
 static void finds(struct test_vm *vm, const char *what)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 
 	assert_int_equal(tdp_verify(vm->mm, &report), TDP_EIO);
 	assert_true(report.errors >= 1);
@@ -249,7 +257,7 @@ static void finds(struct test_vm *vm, const char *what)
 /* W06, E17: what another hand does to an entry is found, word by word. */
 static void verify_finds_damage(void **state)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 	struct test_vm vm;
 	struct table_at t;
 	uint64_t *e, was, empty, found = 0;
@@ -262,7 +270,8 @@ static void verify_finds_damage(void **state)
 	assert_int_equal(report.leaves[0], 2);
 	assert_int_equal(report.roots, 1);
 	memset(&t, 0, sizeof(t));
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t), TDP_OK);
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t),
+			 TDP_OK);
 	e = entry_at(&vm, &t, 0);
 	was = *e;
 	empty = *entry_at(&vm, &t, 5);
@@ -272,7 +281,10 @@ static void verify_finds_damage(void **state)
 	*entry_at(&vm, &t, 5) = was;
 	finds(&vm, "the number of entries in use differs");
 	*entry_at(&vm, &t, 5) = empty;
-	/* Each bit of a leaf: most have a rule that says they cannot be so; the walker may not fall over one. */
+	/*
+	 * Each bit of a leaf: most have a rule that says they cannot be so; the walker may not
+	 * fall over one.
+	 */
 	for (unsigned bit = 0; bit < 64; bit++) {
 		*e = was ^ (uint64_t)1 << bit;
 		found += tdp_verify(vm.mm, &report) == TDP_EIO;
@@ -285,13 +297,16 @@ static void verify_finds_damage(void **state)
 	vm_down(&vm);
 }
 
-/* ---- when it is the library's or the caller's fault ------------------------------------------- */
+/* ---- when it is the library's or the caller's fault ------------------------------------------ */
 
-/* W07, W09: an mm that is broken says so, once, and refuses; another one goes on; the process as well. */
+/*
+ * W07, W09: an mm that is broken says so, once, and refuses; another one goes on; the process as
+ * well.
+ */
 static void bugged_is_one_mm(void **state)
 {
-	struct test_vm_options opts = { .env_flags = TEST_ENV_QUIET };
-	struct tdp_mm_info info = { .size = (uint32_t)sizeof(info) };
+	struct test_vm_options opts = {.env_flags = TEST_ENV_QUIET};
+	struct tdp_mm_info info = {.size = (uint32_t)sizeof(info)};
 	struct tdp_root *root;
 	struct test_vm vm;
 	struct tdp_mm *other;

@@ -48,7 +48,9 @@ static void remembered_until_a_slot_changes(void **state)
 	vm_down(&vm);
 }
 
-/* IO01: a generation of three bits comes round; no entry of eight changes before is believed then. */
+/*
+ * IO01: a generation of three bits comes round; no entry of eight changes before is believed then.
+ */
 static void generation_comes_round(void **state)
 {
 	struct test_vm vm;
@@ -62,7 +64,8 @@ static void generation_comes_round(void **state)
 			stopped(&vm, 0, gpa + i * TEST_PAGE, TDP_R, TDP_FAULT_MMIO);
 		/* With this slot the generation has moved by eight: the same three bits. */
 		for (uint32_t i = 0; i < 8; i++)
-			add_slot(&vm, 0, gpa + 2 * i * TEST_PAGE, TEST_PAGE, SLOT_PA + i * TEST_PAGE, 0);
+			add_slot(&vm, 0, gpa + 2 * i * TEST_PAGE, TEST_PAGE,
+				 SLOT_PA + i * TEST_PAGE, 0);
 		for (uint64_t i = 0; i < 16; i++) {
 			if (i % 2)
 				stopped(&vm, 0, gpa + i * TEST_PAGE, TDP_W, TDP_FAULT_MMIO);
@@ -78,7 +81,7 @@ static void generation_comes_round(void **state)
 /* IO02: without the cache the answers are the same and no entry is made. */
 static void without_cache(void **state)
 {
-	struct test_vm_options opts = { .mm_flags = TDP_MM_NO_MMIO_CACHE };
+	struct test_vm_options opts = {.mm_flags = TDP_MM_NO_MMIO_CACHE};
 	struct test_vm vm;
 	uint64_t tables;
 
@@ -126,10 +129,13 @@ static void while_leaving(void *arg)
 		run_aside(&r->spy->vm, fault_late, r);
 }
 
-/* IO04: a leaf whose slot is on its way out is never turned into an MMIO entry: first it goes, flushed. */
+/*
+ * IO04: a leaf whose slot is on its way out is never turned into an MMIO entry: first it goes,
+ * flushed.
+ */
 static void never_over_a_leaf(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct removal r;
 	struct spy spy;
 	struct test_vm *vm = &spy.vm;
@@ -139,10 +145,14 @@ static void never_over_a_leaf(void **state)
 	memset(&spy, 0, sizeof(spy));
 	memset(&r, 0, sizeof(r));
 	spy_up(&spy, state, &opts);
-	/* On both sides of a boundary of larger tables, so that the walk gives way before the last one. */
+	/*
+	 * On both sides of a boundary of larger tables, so that the walk gives way before the last
+	 * one.
+	 */
 	r.spy = &spy;
 	r.late = GPA + block_of(vm) + 5 * TEST_PAGE;
-	id = add_slot(vm, 0, GPA - 8 * TEST_PAGE, block_of(vm) + 16 * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
+	id = add_slot(vm, 0, GPA - 8 * TEST_PAGE, block_of(vm) + 16 * TEST_PAGE, SLOT_PA,
+		      TDP_SLOT_FORCE_4K);
 	use(vm, 0, GPA - TEST_PAGE, TDP_R);
 	use(vm, 0, r.late, TDP_R);
 	load(vm, 1);

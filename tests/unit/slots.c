@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Memslots: never overlapping, found again, gone for good, and from the owner's addresses to the guest's. */
+/*
+ * Memslots: never overlapping, found again, gone for good, and from the owner's addresses to the
+ * guest's.
+ */
 #include "steps.h"
 
 #define GPA GIB
@@ -14,9 +17,9 @@ static void slots_never_overlap(void **state)
 		uint64_t start, pages;
 		bool clash;
 	} tries[] = {
-		{ 100, 100, true }, { 0, 101, true },    { 199, 10, true },    { 150, 1, true },
-		{ 50, 500, true },  { 100, 1, true },    { 199, 1, true },     { 0, 100, false },
-		{ 200, 50, false }, { 300, 10, false },
+		{100, 100, true}, {0, 101, true},   {199, 10, true}, {150, 1, true},
+		{50, 500, true},  {100, 1, true},   {199, 1, true},  {0, 100, false},
+		{200, 50, false}, {300, 10, false},
 	};
 	struct test_vm vm;
 	uint32_t id, other, last = 0;
@@ -83,7 +86,11 @@ static void moved_and_changed(void **state)
 /* Z08: among many slots each address finds its own, or none. */
 static void the_right_one_of_many(void **state)
 {
-	struct { tdp_gpa_t gpa; uint64_t size; uint32_t id; } s[MANY];
+	struct {
+		tdp_gpa_t gpa;
+		uint64_t size;
+		uint32_t id;
+	} s[MANY];
 	struct tdp_slot_desc desc;
 	struct test_rand rand;
 	struct test_vm vm;
@@ -134,8 +141,8 @@ static bool root_maps(struct test_vm *vm, const struct tdp_root_view *view, tdp_
 {
 	struct tdp_emu_exit exit;
 	uint32_t caps = vm->info.ad & 1 ? TDP_CAP_HW_ACCESSED | TDP_CAP_HW_DIRTY : 0;
-	int reason = tdp_emu_walk_foreign((uint32_t)vm->fmt->format, view->hw, caps, read_table, &vm->env,
-					  gpa, TDP_R, &exit);
+	int reason = tdp_emu_walk_foreign((uint32_t)vm->fmt->format, view->hw, caps, read_table,
+					  &vm->env, gpa, TDP_R, &exit);
 
 	assert_true(reason >= 0);
 	return reason == TDP_EMU_OK;
@@ -150,12 +157,12 @@ static void hold_root(struct test_vm *vm, uint32_t as_id, struct tdp_root **root
 }
 
 /*
- * Z09: a removed slot is reached by no root, valid or not, of its address space, and by no TLB; nor is the
- * memory next to it touched.
+ * Z09: a removed slot is reached by no root, valid or not, of its address space, and by no TLB;
+ * nor is the memory next to it touched.
  */
 static void no_way_to_a_removed_slot(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct tdp_root *root[2];
 	struct tdp_root_view view[2];
 	struct test_vm vm;
@@ -198,7 +205,7 @@ static void no_way_to_a_removed_slot(void **state)
 /* Z09: or, if so configured, everything is zapped at once. */
 static void removal_zaps_everything(void **state)
 {
-	struct test_vm_options opts = { .mm_flags = TDP_MM_SLOT_ZAP_ALL };
+	struct test_vm_options opts = {.mm_flags = TDP_MM_SLOT_ZAP_ALL};
 	struct tdp_root *root;
 	struct tdp_root_view view;
 	struct test_vm vm;
@@ -247,14 +254,16 @@ static int note_range(void *arg, uint32_t as_id, struct tdp_range range)
 /* Z10: every guest range that shows a range of the owner's memory, in all slots, also aliases. */
 static void owners_range_to_guest_ranges(void **state)
 {
-	struct { uint64_t start, pages; } slot[ALIASES];
+	struct {
+		uint64_t start, pages;
+	} slot[ALIASES];
 	struct test_rand rand;
 	struct test_vm vm;
 
 	test_rand_init(&rand, test_seed());
 	vm_up(&vm, state, NULL);
 	for (uint32_t i = 0; i < ALIASES; i++) {
-		struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc), .as_id = i / 3 };
+		struct tdp_slot_desc desc = {.size = (uint32_t)sizeof(desc), .as_id = i / 3};
 		uint32_t id;
 
 		slot[i].start = test_below(&rand, 100);
@@ -269,15 +278,16 @@ static void owners_range_to_guest_ranges(void **state)
 		struct ranges r;
 
 		memset(&r, 0, sizeof(r));
-		assert_int_equal(tdp_backing_ranges(vm.mm, 5 * MIB + start * TEST_PAGE, pages * TEST_PAGE,
-						    note_range, &r),
+		assert_int_equal(tdp_backing_ranges(vm.mm, 5 * MIB + start * TEST_PAGE,
+						    pages * TEST_PAGE, note_range, &r),
 				 0);
 		for (uint32_t i = 0; i < ALIASES; i++)
 			for (uint64_t p = 0; p < slot[i].pages; p++)
-				assert_int_equal(r.seen[i][p], slot[i].start + p >= start &&
-								       slot[i].start + p < start + pages);
+				assert_int_equal(r.seen[i][p],
+						 slot[i].start + p >= start &&
+							 slot[i].start + p < start + pages);
 		if (r.calls > 1) {
-			struct ranges once = { .stop = 7 };
+			struct ranges once = {.stop = 7};
 
 			assert_int_equal(tdp_backing_ranges(vm.mm, 5 * MIB + start * TEST_PAGE,
 							    pages * TEST_PAGE, note_range, &once),
@@ -291,12 +301,9 @@ static void owners_range_to_guest_ranges(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(slots_never_overlap),
-		TEST_CASE(moved_and_changed),
-		TEST_CASE(the_right_one_of_many),
-		TEST_CASE(no_way_to_a_removed_slot),
-		TEST_CASE(removal_zaps_everything),
-		TEST_CASE(owners_range_to_guest_ranges),
+		TEST_CASE(slots_never_overlap),     TEST_CASE(moved_and_changed),
+		TEST_CASE(the_right_one_of_many),   TEST_CASE(no_way_to_a_removed_slot),
+		TEST_CASE(removal_zaps_everything), TEST_CASE(owners_range_to_guest_ranges),
 	};
 
 	return test_run("slots", cases, ARRAY_LEN(cases));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Steps that the tests of what the library promises its caller have in common; each asserts that it succeeds. */
+/*
+ * Steps that the tests of what the library promises its caller have in common; each asserts that
+ * it succeeds.
+ */
 #ifndef TESTS_UNIT_STEPS_H
 #define TESTS_UNIT_STEPS_H
 
@@ -18,7 +21,7 @@ static inline uint32_t add_slot(struct test_vm *vm, uint32_t as_id, tdp_gpa_t gp
 static inline int try_slot(struct test_vm *vm, tdp_gpa_t gpa, uint64_t size, tdp_pa_t pa,
 			   uint32_t prot, uint32_t *id)
 {
-	struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc) };
+	struct tdp_slot_desc desc = {.size = (uint32_t)sizeof(desc)};
 	uint32_t ignored;
 
 	desc.gpa = range_of(gpa, size);
@@ -34,14 +37,16 @@ static inline uint32_t add_backing(struct test_vm *vm, struct test_backing *mem,
 	struct tdp_slot_desc desc;
 	uint32_t id;
 
-	assert_int_equal(test_backing_init(mem, &vm->env, gpa, size, SLOT_PA, prot, max_lg2), TDP_OK);
+	assert_int_equal(test_backing_init(mem, &vm->env, gpa, size, SLOT_PA, prot, max_lg2),
+			 TDP_OK);
 	desc = test_backing_slot(mem, 0, 0);
 	assert_int_equal(tdp_slot_add(vm->mm, &desc, &id), TDP_OK);
 	return id;
 }
 
 /* The guest's access goes through, whatever faults it takes. */
-static inline struct test_access use(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t access)
+static inline struct test_access use(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa,
+				     uint32_t access)
 {
 	struct test_access a;
 
@@ -50,7 +55,8 @@ static inline struct test_access use(struct test_vm *vm, uint32_t cpu, tdp_gpa_t
 }
 
 /* It ends with this outcome of tdp_fault(). */
-static inline void stopped(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t access, int outcome)
+static inline void stopped(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t access,
+			   int outcome)
 {
 	struct test_access a;
 	int answer = test_vm_access(vm, cpu, gpa, access, &a);
@@ -89,7 +95,7 @@ static inline uint64_t block_of(const struct test_vm *vm)
 /* The entry that decides about gpa, as stored. */
 static inline uint64_t word_at(const struct test_vm *vm, tdp_gpa_t gpa, uint8_t *kind)
 {
-	struct tdp_path path = { .size = (uint32_t)sizeof(path) };
+	struct tdp_path path = {.size = (uint32_t)sizeof(path)};
 
 	assert_int_equal(tdp_walk_gpa(vm->mm, 0, gpa, &path), TDP_OK);
 	if (kind)

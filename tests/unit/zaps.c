@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Taking mappings away: ranges, tables, everything, in steps; and that no way is left to what was there. */
+/*
+ * Taking mappings away: ranges, tables, everything, in steps; and that no way is left to what was
+ * there.
+ */
 #include "steps.h"
 
 #define GPA GIB
@@ -7,7 +10,7 @@
 /* Z01: exactly the range, translations of it gone everywhere, the rest untouched, one flush. */
 static void zap_takes_exactly_the_range(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_vm vm;
 	struct tdp_range part;
 	uint64_t pages = 64, before;
@@ -50,7 +53,7 @@ static int note_table(void *arg, const struct tdp_visit *v)
 /* Z02: one table by its address, with all below it; a root and what is no table are refused. */
 static void zap_one_table(void **state)
 {
-	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+	struct tdp_root_view view = {.size = (uint32_t)sizeof(view)};
 	struct test_dump before;
 	struct tdp_root *root;
 	struct test_vm vm;
@@ -62,8 +65,9 @@ static void zap_one_table(void **state)
 	use(&vm, 0, GPA, TDP_W);
 	use(&vm, 0, GPA + block_of(&vm), TDP_W);
 	memset(&t, 0, sizeof(t));
-	assert_int_equal(tdp_walk(vm.mm, 0, range_of(GPA, TEST_PAGE), TDP_WALK_TABLE_PRE, note_table, &t),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_walk(vm.mm, 0, range_of(GPA, TEST_PAGE), TDP_WALK_TABLE_PRE, note_table, &t),
+		TDP_OK);
 	assert_int_equal(tdp_root_get(vm.mm, tdp_role_root(vm.mm, 0), &root), TDP_OK);
 	assert_int_equal(tdp_root_view(vm.mm, root, &view), TDP_OK);
 	before = dump_of(&vm);
@@ -153,7 +157,10 @@ static void destroy_without_flush(void **state)
 	assert_int_equal(test_vm_fini(&vm), 0);
 }
 
-/* Z04: zapping everything costs the same for a large tree as for a small one; old ones go in steps. */
+/*
+ * Z04: zapping everything costs the same for a large tree as for a small one; old ones go in
+ * steps.
+ */
 static void everything_at_once(void **state)
 {
 	struct tdp_stats stats;
@@ -184,7 +191,8 @@ static void everything_at_once(void **state)
 		assert_true(more >= 0);
 		now = tables_of(&vm);
 		/* One subtree more than asked for: a table and those below it. */
-		assert_true(last - now <= 10 + 1 + ((uint64_t)1 << vm.info.index_lg2) + vm.info.root_pages);
+		assert_true(last - now <=
+			    10 + 1 + ((uint64_t)1 << vm.info.index_lg2) + vm.info.root_pages);
 		assert_true(!more || now < last);
 		last = now;
 	} while (more);
@@ -197,7 +205,7 @@ static void everything_at_once(void **state)
 /* Z14: when it returns no vCPU walks from an old root; each needs a new one before it goes on. */
 static void old_roots_are_not_used(void **state)
 {
-	struct test_vm_options opts = { .cpus = 3 };
+	struct test_vm_options opts = {.cpus = 3};
 	struct tdp_emu_exit exit;
 	struct test_vm vm;
 
@@ -281,7 +289,10 @@ static void zap_without_yield(void **state)
 	vm_down(&vm);
 }
 
-/* Z11: destroying a large mm gives way again and again, with nothing but the tree itself to wait for. */
+/*
+ * Z11: destroying a large mm gives way again and again, with nothing but the tree itself to wait
+ * for.
+ */
 static void destroy_gives_way(void **state)
 {
 	struct test_vm vm;
@@ -301,21 +312,18 @@ static void destroy_gives_way(void **state)
 	vm.cpus = 0;
 	assert_int_equal(tdp_mm_destroy(vm.mm), TDP_OK);
 	vm.mm = NULL;
-	if (yields < 2) fail_msg("%u yields", yields);
+	if (yields < 2)
+		fail_msg("%u yields", yields);
 	assert_int_equal(test_vm_fini(&vm), 0);
 }
 
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(zap_takes_exactly_the_range),
-		TEST_CASE(zap_one_table),
-		TEST_CASE(inside_a_huge_page),
-		TEST_CASE(destroy_without_flush),
-		TEST_CASE(everything_at_once),
-		TEST_CASE(old_roots_are_not_used),
-		TEST_CASE(invalidations_are_counted),
-		TEST_CASE(zap_without_yield),
+		TEST_CASE(zap_takes_exactly_the_range), TEST_CASE(zap_one_table),
+		TEST_CASE(inside_a_huge_page),          TEST_CASE(destroy_without_flush),
+		TEST_CASE(everything_at_once),          TEST_CASE(old_roots_are_not_used),
+		TEST_CASE(invalidations_are_counted),   TEST_CASE(zap_without_yield),
 		TEST_CASE(destroy_gives_way),
 	};
 
