@@ -144,7 +144,25 @@ static int split_run(struct tdpi_op *op, struct iter *it, unsigned target)
 	return ret;
 }
 
-/* Tables that splitting everything in span down to `target` takes. Unlocked: an estimate, exact when quiet. */
+/*
+ * Tables that splitting the leaf over gfn down to `target` takes: of its parts only those are split
+ * again that overlap span.
+ */
+static uint64_t leaf_need(struct tdpi_span span, tdpi_gfn_t gfn, unsigned level, unsigned target)
+{
+	tdpi_gfn_t first = tdpi_max64(gfn, span.start);
+	tdpi_gfn_t last = tdpi_min64(gfn + level_pages(level), span.end) - 1;
+	uint64_t n = 0;
+
+	for (; level > target; level -= split_depth(level)) {
+		unsigned shift = level_shift(level);
+
+		n += ((last >> shift) - (first >> shift) + 1) * split_tables(level);
+	}
+	return n;
+}
+
+/* The same for everything in span. Unlocked: an estimate, exact when quiet. */
 static uint64_t split_need(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span span,
 			   unsigned target)
 {
@@ -153,16 +171,11 @@ static uint64_t split_need(const struct tdp_mm *mm, struct tdp_root *root, struc
 
 	iter_init(&it, mm, root, span, target + 1);
 	while (iter_table(&it)) {
-		uint64_t each = 0, parts = 1;
+		tdpi_gfn_t gfn = it.gfn;
 
-		for (unsigned level = it.level; level > target && FMT_LEAF_LEVELS >> level & 1;
-		     level -= split_depth(level)) {
-			each += parts * split_tables(level);
-			parts <<= level_shift(split_depth(level));
-		}
-		for (unsigned i = it.first; each && i <= it.last; i++)
+		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level))
 			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF)
-				n += each;
+				n += leaf_need(span, gfn, it.level, target);
 	}
 	return n;
 }
