@@ -46,9 +46,10 @@ row()
 		[ -z "${test%%:*}" ] || entry=${test%%:*}
 		grep -qxF "$entry" "$scratch/entries" || echo "$4: $1 names $entry, which is no CTest entry"
 		[ -n "$function" ] || continue
-		sources "$entry" >"$scratch/source"
-		grep -qE ": static void $function\\(void \\*\\*state\\)" "$scratch/source" &&
-			grep -qE "[A-Z_a-z]+\\($function[,)]" "$scratch/source" ||
+		source=$scratch/source.${entry%%/*}.${entry#*/}
+		[ -f "$source" ] || sources "$entry" >"$source"
+		grep -qE ": static void $function\\(void \\*\\*state\\)" "$source" &&
+			grep -qE "[A-Z_a-z]+\\($function[,)]" "$source" ||
 			echo "$4: $1 names $entry:$function, which no file defines and hands to cmocka"
 	done
 }
