@@ -61,7 +61,7 @@ static unsigned dirty_pages(struct test_vm *vm, uint32_t slot, uint64_t pages, t
 	assert_non_null(bits);
 	assert_int_equal(tdp_dirty_harvest(vm->mm, slot, 0, bits, words), TDP_OK);
 	for (i = 0; i < pages; i++)
-		n += bits[i / 64] >> i % 64 & 1;
+		n += (unsigned)(bits[i / 64] >> i % 64 & 1);
 	ours = bits[at / 64] >> at % 64 & 1;
 	free(bits);
 	assert_true(ours || n == 0);

@@ -9,6 +9,9 @@
  */
 #include "huge.h"
 
+/* More allocations than any path to one page takes: a two-level split in the hostile format. */
+#define MOST 64
+
 enum op { ZAP, PROTECT, TRACK, SPLIT, LOG_EAGER, LOG_WRITE, OPS };
 
 /* A call that needs the page at gpa to be a small one. Returns a status. */
@@ -86,12 +89,7 @@ static bool attempt(void **state, enum op op, unsigned level, int64_t n)
 		assert_int_equal(status, TDP_ENOMEM);
 		assert_true(failed > 0);
 		after = dump_of(vm, 0);
-		/* Splitting all of a slot may stop half way, with the same translations. */
-		if (op == SPLIT || op == LOG_EAGER)
-			assert_cover(vm, range_of(GPA, leaf_size(vm, level)),
-				     range_of(GPA, leaf_size(vm, level)), TDP_RWX, 0);
-		else
-			assert_int_equal(test_dump_diff(&before, &after, false), 0);
+		assert_int_equal(test_dump_diff(&before, &after, false), 0);
 		test_dump_free(&after);
 		touch_linear(vm, 0, gpa, TDP_R);
 		assert_int_equal(test_vm_check(vm), 0);
@@ -121,9 +119,9 @@ static void the_live_entry_becomes_a_table(void **state)
 			 * A fault's tables are taken ahead, and a chunk that has room for a
 			 * root of many pages has room for more: then no allocation is needed.
 			 */
-			for (n = 1; n < 400 && attempt(state, op, h.level[i], n); n++)
+			for (n = 1; n < MOST && attempt(state, op, h.level[i], n); n++)
 				;
-			assert_true(n < 400);
+			assert_true(n < MOST);
 			assert_true(n > 1 || op == LOG_WRITE || fmt->root_pages > 1);
 		}
 }
