@@ -247,7 +247,11 @@ struct tdp_fault {
 	uint64_t gva; /* with TDP_FAULT_GVA; not used by the library */
 };
 
-/** What a fault did; valid for outcomes FIXED and SPURIOUS (else only slot and gpa). */
+/**
+ * What a fault did. Outcomes FIXED and SPURIOUS: the leaf. Other outcomes, and failures of the backing or of
+ * memory: where (gpa, lg2 12) and in which slot; the rest is 0. Not written for TDP_EINVAL, TDP_ERANGE,
+ * TDP_EIO, TDP_ESHUTDOWN and TDP_ENOENT for a vCPU without root.
+ */
 struct tdp_fault_result {
 	uint32_t size;
 	uint32_t lg2;  /* log2 of the page size of the leaf */

@@ -67,6 +67,8 @@ struct iter {
 static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
 			     struct tdpi_span span, unsigned min_level)
 {
+	/* Tables are freed a grace period after they were cut off: outside a section, at any moment. */
+	TDPI_ASSERT(!mm->rcu.read_ongoing || mm->rcu.read_ongoing());
 	it->mm = mm;
 	it->root = root;
 	it->next = span.start;

@@ -369,6 +369,7 @@ static int map(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m)
 	for (unsigned tries = 0; tries < MAP_TRIES; tries++) {
 		int ret;
 
+		TDPI_ASSERT(!op->mm->rcu.read_ongoing || op->mm->rcu.read_ongoing());
 		if (tdpi_load_acquire(&root->invalid))
 			return TDP_FAULT_RETRY;
 		ret = map_walk(op, root, m, &seen);

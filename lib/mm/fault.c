@@ -16,6 +16,7 @@
 /* One attempt to map around a frame: used by faults and by populate. */
 struct attempt {
 	struct tdpi_op *op;
+	struct tdp_vcpu *vcpu; /* NULL: populate */
 	struct tdp_root *root;
 	uint32_t as_id;
 	struct tdpi_map map;
@@ -30,11 +31,35 @@ static uint32_t mmio_generation(const struct tdp_mm *mm)
 			  (TDPI_BIT(mm->mmio_gen_bits) - 1));
 }
 
+/* The vCPU's last slot while no slot has changed (Z08), else by bisection. Inside the section, after seq. */
+static struct tdpi_slot *find_slot(struct attempt *a)
+{
+	const struct tdp_mm *mm = a->op->mm;
+	uint64_t generation = tdpi_load_acquire(&mm->slot_generation);
+	struct tdpi_slot *slot;
+
+	if (a->vcpu && a->vcpu->last_slot && a->vcpu->last_generation == generation) {
+		/* Its removal would have moved the generation, and waits for this section. */
+		slot = a->vcpu->last_slot;
+		if (slot->as_id == a->as_id && a->map.gfn - slot->base < slot->pages)
+			return slot;
+	}
+	slot = tdpi_slot_at(mm, a->as_id, a->map.gfn);
+	if (a->vcpu && slot) {
+		a->vcpu->last_slot = slot;
+		a->vcpu->last_generation = generation;
+	}
+	return slot;
+}
+
 static int mmio(struct attempt *a)
 {
 	const struct tdp_mm *mm = a->op->mm;
 	int ret;
 
+	if (tdpi_slot_in_transit(mm, a->as_id, a->map.gfn) ||
+	    tdpi_invalidation_seq(mm) != a->map.seq)
+		return TDP_FAULT_RETRY;
 	if (mm->flags & TDP_MM_NO_MMIO_CACHE || a->map.prefetch)
 		return TDP_FAULT_MMIO;
 	ret = mm->engine->map_mmio(a->op, a->root, a->map.gfn, a->map.mmio_gen, a->map.seq);
@@ -164,7 +189,7 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 	}
 	m->seq = tdpi_invalidation_seq(mm); /* A4: before slot and backing */
 	m->mmio_gen = mmio_generation(mm);
-	slot = tdpi_slot_at(mm, a->as_id, m->gfn);
+	slot = find_slot(a);
 	a->slot_id = slot ? slot->id : ~(uint32_t)0;
 	ret = before_backing(a, slot);
 	if (ret == TDP_ENOENT) {
@@ -255,19 +280,19 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 	op.vcpu_cookie = v->cookie;
 	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts);
 	a.op = &op;
+	a.vcpu = v;
 	a.root = v->root;
 	a.as_id = tdp_role_as(v->root->role);
 	a.map.gfn = f.gpa >> TDP_PAGE_LG2;
 	a.map.access = f.access;
 	a.map.prefetch = f.flags & TDP_FAULT_PREFETCH;
 	ret = attempt(&a, a.map.gfn + 1);
-	if (ret >= 0) {
+	if (ret >= 0)
 		tdpi_count(&v->counts, faults[ret], 1);
-		if (result)
-			fill_result(&a, ret, f.gpa, result);
-	} else {
+	else
 		tdpi_count(&v->counts, fault_errors, 1);
-	}
+	if (result)
+		fill_result(&a, ret, f.gpa, result);
 	return ret;
 }
 

@@ -254,6 +254,27 @@ int tdp_explain(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, char *buf, siz
 
 /* ---- all of it ---- */
 
+static void check_roots(struct tdp_mm *mm, struct tdp_report *report)
+{
+	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
+	{
+		report->roots++;
+		tdpi_rcu_lock(mm);
+		mm->engine->check(mm, root, report);
+		tdpi_rcu_unlock(mm);
+	}
+}
+
+#if TDP_DEBUG >= 3
+void tdpi_check_all(struct tdp_mm *mm)
+{
+	struct tdp_report report = {0};
+
+	check_roots(mm, &report);
+	TDPI_ASSERT(report.errors == 0);
+}
+#endif
+
 int tdp_verify(struct tdp_mm *mm, struct tdp_report *report)
 {
 	int ret = tdpi_mm_check(mm);
@@ -264,13 +285,7 @@ int tdp_verify(struct tdp_mm *mm, struct tdp_report *report)
 		return TDP_EINVAL;
 	memset(report, 0, sizeof(*report));
 	report->size = sizeof(*report);
-	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
-	{
-		report->roots++;
-		tdpi_rcu_lock(mm);
-		mm->engine->check(mm, root, report);
-		tdpi_rcu_unlock(mm);
-	}
+	check_roots(mm, report);
 	tdpi_lock(&mm->env, &mm->vcpus_lock);
 	for (const struct tdp_vcpu *v = mm->vcpus; v; v = v->next)
 		report->cached += tdpi_load_relaxed(&v->cache.count);

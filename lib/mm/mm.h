@@ -186,6 +186,12 @@ struct tdp_mm {
 	struct tdpi_slots *slots[TDP_AS_MAX];
 	uint64_t slot_generation;
 	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
+	/* A slot on its way from one place to another; read with seq checked afterwards. */
+	struct tdpi_transit {
+		uint32_t active, as_id;
+		tdpi_gfn_t from, to;
+		uint64_t pages;
+	} transit;
 	uint32_t dbit_logs;        /* slots logged by Dirty bit: removals must hand their D over */
 
 	/* vcpu.c */
@@ -206,6 +212,8 @@ struct tdp_vcpu {
 	uint32_t as_id;
 	uint32_t reserved;
 	struct tdpi_cache cache;
+	struct tdpi_slot *last_slot; /* found at last_generation: still there while that is current */
+	uint64_t last_generation;
 	struct tdp_vcpu *next, **prev;
 	uint64_t pad[6]; /* what others read (list, root) and what the thread counts stay apart */
 	struct tdpi_counts counts;

@@ -20,12 +20,23 @@ static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
 	tdpi_gather_begin(&b->op.gather, mm, &b->counts);
 }
 
+/* TDP_DEBUG 3: every invariant of every root after each operation; else nothing. Defined in look.c. */
+#if TDP_DEBUG >= 3
+void tdpi_check_all(struct tdp_mm *mm);
+#else
+static inline void tdpi_check_all(struct tdp_mm *mm)
+{
+	(void)mm;
+}
+#endif
+
 /* Outside read sections. What was removed is flushed and on its way to be freed when this returns. */
 static inline void tdpi_bulk_end(struct tdpi_bulk *b)
 {
 	tdpi_gather_end(&b->op.gather);
 	tdpi_cache_drain(b->op.mm, &b->cache);
 	tdpi_counts_merge(b->op.mm, &b->counts);
+	tdpi_check_all(b->op.mm);
 }
 
 #endif

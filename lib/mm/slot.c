@@ -176,8 +176,9 @@ static void slots_publish(struct tdp_mm *mm, uint32_t as_id, struct tdpi_slots *
 	struct tdpi_slots *old = mm->slots[as_id];
 
 	tdpi_store_release(&mm->slots[as_id], fresh);
-	tdpi_invalidate_lookups(mm);
+	/* In this order: whoever has the new sequence does not trust a slot of the old generation. */
 	new_generation(mm);
+	tdpi_invalidate_lookups(mm);
 	if (old)
 		mm->rcu.defer(&old->rcu, slots_free);
 }
@@ -385,11 +386,18 @@ static int move_locked(struct tdp_mm *mm, struct tdpi_slot *slot, tdpi_gfn_t bas
 		return TDP_ENOMEM;
 	}
 	slots_rebuild(without, now, slot, NULL);
+	/* Meanwhile faults at both places wait (RETRY): neither is MMIO. */
+	tdpi_store_relaxed(&mm->transit.as_id, slot->as_id);
+	tdpi_store_relaxed(&mm->transit.from, slot->base);
+	tdpi_store_relaxed(&mm->transit.to, base);
+	tdpi_store_relaxed(&mm->transit.pages, slot->pages);
+	tdpi_store_release(&mm->transit.active, 1u);
 	slot_leave(mm, slot, without);
 	tdpi_slot_track_free(mm, slot); /* counts by huge page depend on where the slot lies */
 	slot->base = base;
 	slots_rebuild(with, without, NULL, slot);
 	slots_publish(mm, slot->as_id, with);
+	tdpi_store_release(&mm->transit.active, 0u);
 	return TDP_OK;
 }
 

@@ -7,6 +7,15 @@
 
 /* The slot that holds gfn, NULL: none. Inside a read section; the slot stays until it ends. */
 struct tdpi_slot *tdpi_slot_at(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn);
+/* No slot holds gfn, but one is being moved from or to there. The caller checks its seq afterwards. */
+static inline bool tdpi_slot_in_transit(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn)
+{
+	const struct tdpi_transit *t = &mm->transit;
+
+	return tdpi_load_acquire(&t->active) && tdpi_load_relaxed(&t->as_id) == as_id &&
+	       (gfn - tdpi_load_relaxed(&t->from) < tdpi_load_relaxed(&t->pages) ||
+		gfn - tdpi_load_relaxed(&t->to) < tdpi_load_relaxed(&t->pages));
+}
 /* By id. Inside a read section, or with slots_lock held. */
 struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id);
 
