@@ -266,7 +266,8 @@ struct tdp_fault_result {
  *
  * Returns an outcome >= 0, or: TDP_ERANGE gpa beyond the guest-physical width, nothing is mapped;
  * TDP_EACCES the memory does not permit this access (execute of a no-execute page, …); TDP_ENOMEM;
- * TDP_ENOENT no root is loaded; or what resolve() returned.
+ * TDP_ENOENT no root is loaded; TDP_EEXIST the backing says another page than the one mapped, without an
+ * invalidation; or what resolve() returned.
  * Locking: takes at most a few table locks, one chain; waits only for their holders. resolve() is called
  * outside all of them. Allocates only from the vCPU's cache, which it tops up before anything is locked.
  * Ordering: a fault that lost a race against an invalidation installs nothing (RETRY).

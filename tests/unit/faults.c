@@ -108,6 +108,30 @@ static void failures_tell_apart(void **state)
 	vm_down(&vm);
 }
 
+/* F16: a failed fault says where it was and in which slot, and nothing of a leaf. */
+static void failures_say_where(void **state)
+{
+	struct tdp_fault_result r = {.size = sizeof(r)};
+	struct tdp_fault f = {.size = sizeof(f), .gpa = GPA + TEST_PAGE + 5, .access = TDP_R};
+	struct test_backing mem;
+	struct test_vm vm;
+	uint32_t id;
+
+	vm_up(&vm, state, NULL);
+	add_backing(&vm, &mem, GPA, 4 * TEST_PAGE, TDP_R | TDP_W, 12);
+	assert_int_equal(tdp_slot_find(vm.mm, 0, GPA, &id, NULL), TDP_OK);
+	load(&vm, 0);
+	test_backing_fail(&mem, range_of(GPA + TEST_PAGE, TEST_PAGE), true);
+	r.slot = 77;
+	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f, &r), TDP_EFAULT);
+	assert_int_equal(r.gpa, GPA + TEST_PAGE);
+	assert_int_equal(r.lg2, 12);
+	assert_int_equal(r.slot, id);
+	assert_int_equal(r.pa | r.prot, 0);
+	test_backing_fini(&mem);
+	vm_down(&vm);
+}
+
 /* F18, F23: an address that the guest or the output cannot have is refused and maps nothing. */
 static void unmappable_addresses(void **state)
 {
@@ -319,6 +343,7 @@ int main(void)
 		TEST_CASE(descriptor),
 		TEST_CASE(every_outcome),
 		TEST_CASE(failures_tell_apart),
+		TEST_CASE(failures_say_where),
 		TEST_CASE(unmappable_addresses),
 		TEST_CASE(fast_without_lookup),
 		TEST_CASE(permission_is_added_in_place),

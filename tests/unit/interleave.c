@@ -352,6 +352,41 @@ static void wait_until_gone(struct test_vm *vm, void *arg)
 		nap();
 }
 
+/* The move waits for this look-up, so the slot is nowhere; another vCPU comes to both of its places. */
+static void fault_meanwhile(struct test_vm *vm, void *arg)
+{
+	static const tdp_gpa_t places[] = {GPA, 2 * GPA};
+
+	wait_until_gone(vm, arg);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		struct tdp_fault f = {.size = sizeof(f), .gpa = places[i], .access = TDP_W};
+
+		if (tdp_fault(vm->cpu[1].vcpu, &f, NULL) != TDP_FAULT_RETRY)
+			abort();
+	}
+}
+
+/* F17: while a slot is between two places, neither is MMIO. */
+static void nowhere_is_not_mmio(void **state)
+{
+	struct test_vm_options opts = {.cpus = 2};
+	struct late late;
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	late_slot(&late, &vm);
+	load(&vm, 0);
+	load(&vm, 1);
+	late.meanwhile = fault_meanwhile;
+	assert_int_equal(fault(&vm, 0, GPA, TDP_W), TDP_FAULT_RETRY);
+	late.meanwhile = NULL;
+	assert_int_equal(task_join(&late.move), TDP_OK);
+	assert_int_equal(stats_of(&vm).mmio, 0);
+	stopped(&vm, 1, GPA, TDP_W, TDP_FAULT_MMIO);
+	assert_int_equal(use(&vm, 1, 2 * GPA, TDP_W).pa, SLOT_PA);
+	vm_down(&vm);
+}
+
 /*
  * F17: a slot that moves under a fault: nothing is mapped at the old place, nothing taken for
  * MMIO.
@@ -423,6 +458,7 @@ int main(void)
 		TEST_CASE(stale_lookup_is_dropped),
 		TEST_CASE(running_invalidation_holds_off),
 		TEST_CASE(slot_moves_under_a_fault),
+		TEST_CASE(nowhere_is_not_mmio),
 		TEST_CASE(teardown_beside_teardown),
 	};
 

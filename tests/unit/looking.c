@@ -132,6 +132,17 @@ static void dump_joins_runs(void **state)
 	assert_string_equal(l.line[1], "0x40008000-0x40010000 -> 0x10000008000 8 x 4K r-x wb A-");
 	assert_string_equal(l.line[2], "0x40010000-0x40020000 -> 0x10000010000 16 x 4K rwx wb AD");
 	assert_string_equal(l.line[3], "0x40028000-0x40029000 -> 0x10000028000 1 x 4K rwx wb AD");
+	/* Memory that goes on, with another software bit. */
+	assert_int_equal(try_slot(&vm, GPA + 64 * TEST_PAGE, TEST_PAGE, SLOT_PA + 64 * TEST_PAGE,
+				  TDP_RWX | TDP_SW(1), NULL),
+			 TDP_OK);
+	use(&vm, 0, GPA + 63 * TEST_PAGE, TDP_W);
+	use(&vm, 0, GPA + 64 * TEST_PAGE, TDP_W);
+	memset(&l, 0, sizeof(l));
+	assert_int_equal(tdp_dump(vm.mm, 0, everything(&vm), note_line, &l), TDP_OK);
+	assert_int_equal(l.count, 6);
+	assert_string_equal(l.line[5],
+			    "0x40040000-0x40041000 -> 0x10000040000 1 x 4K rwx wb sw=2 AD");
 	memset(&l, 0, sizeof(l));
 	l.stop = TDP_EBUSY;
 	assert_int_equal(tdp_dump(vm.mm, 0, everything(&vm), note_line, &l), TDP_EBUSY);

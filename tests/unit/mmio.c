@@ -48,6 +48,13 @@ static void remembered_until_a_slot_changes(void **state)
 	vm_down(&vm);
 }
 
+static int none(void *arg, const struct tdp_visit *visit)
+{
+	(void)arg;
+	fail_msg("still there: %#llx", (unsigned long long)visit->gpa);
+	return 0;
+}
+
 /*
  * IO01: a generation of three bits comes round; no entry of eight changes before is believed then.
  */
@@ -62,10 +69,13 @@ static void generation_comes_round(void **state)
 	for (int round = 0; round < 3; round++) {
 		for (uint64_t i = 0; i < 16; i++)
 			stopped(&vm, 0, gpa + i * TEST_PAGE, TDP_R, TDP_FAULT_MMIO);
-		/* With this slot the generation has moved by eight: the same three bits. */
+		/* With the last of these the generation has moved by eight. */
 		for (uint32_t i = 0; i < 8; i++)
 			add_slot(&vm, 0, gpa + 2 * i * TEST_PAGE, TEST_PAGE,
 				 SLOT_PA + i * TEST_PAGE, 0);
+		/* An entry of the same three bits would be believed: on the way all were dropped. */
+		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_MMIO, none, NULL),
+				 TDP_OK);
 		for (uint64_t i = 0; i < 16; i++) {
 			if (i % 2)
 				stopped(&vm, 0, gpa + i * TEST_PAGE, TDP_W, TDP_FAULT_MMIO);

@@ -83,6 +83,32 @@ static void moved_and_changed(void **state)
 
 #define MANY 300u
 
+/* Z08: the slot that a vCPU remembers is not used once it has gone, moved, or is another space's. */
+static void the_last_one_is_forgotten(void **state)
+{
+	struct test_vm vm;
+	uint32_t first, other;
+
+	vm_up(&vm, state, NULL);
+	first = add_slot(&vm, 0, GPA, 8 * TEST_PAGE, SLOT_PA, 0);
+	add_slot(&vm, 1, GPA, 8 * TEST_PAGE, 4 * SLOT_PA, 0);
+	assert_int_equal(use(&vm, 0, GPA, TDP_W).pa, SLOT_PA);
+	assert_int_equal(tdp_vcpu_set_as(vm.cpu[0].vcpu, 1), TDP_OK);
+	load(&vm, 0);
+	assert_int_equal(use(&vm, 0, GPA, TDP_W).pa, 4 * SLOT_PA);
+	assert_int_equal(tdp_vcpu_set_as(vm.cpu[0].vcpu, 0), TDP_OK);
+	load(&vm, 0);
+	assert_int_equal(use(&vm, 0, GPA + TEST_PAGE, TDP_W).pa, SLOT_PA + TEST_PAGE);
+	assert_int_equal(tdp_slot_remove(vm.mm, first), TDP_OK);
+	stopped(&vm, 0, GPA + TEST_PAGE, TDP_W, TDP_FAULT_MMIO);
+	other = add_slot(&vm, 0, GPA, 8 * TEST_PAGE, 2 * SLOT_PA, 0);
+	assert_int_equal(use(&vm, 0, GPA + TEST_PAGE, TDP_W).pa, 2 * SLOT_PA + TEST_PAGE);
+	assert_int_equal(tdp_slot_move(vm.mm, other, GPA + 4 * TEST_PAGE), TDP_OK);
+	stopped(&vm, 0, GPA + TEST_PAGE, TDP_W, TDP_FAULT_MMIO);
+	assert_int_equal(use(&vm, 0, GPA + 5 * TEST_PAGE, TDP_W).pa, 2 * SLOT_PA + TEST_PAGE);
+	vm_down(&vm);
+}
+
 /* Z08: among many slots each address finds its own, or none. */
 static void the_right_one_of_many(void **state)
 {
@@ -301,9 +327,10 @@ static void owners_range_to_guest_ranges(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(slots_never_overlap),     TEST_CASE(moved_and_changed),
-		TEST_CASE(the_right_one_of_many),   TEST_CASE(no_way_to_a_removed_slot),
-		TEST_CASE(removal_zaps_everything), TEST_CASE(owners_range_to_guest_ranges),
+		TEST_CASE(slots_never_overlap),          TEST_CASE(moved_and_changed),
+		TEST_CASE(the_last_one_is_forgotten),    TEST_CASE(the_right_one_of_many),
+		TEST_CASE(no_way_to_a_removed_slot),     TEST_CASE(removal_zaps_everything),
+		TEST_CASE(owners_range_to_guest_ranges),
 	};
 
 	return test_run("slots", cases, ARRAY_LEN(cases));
