@@ -201,7 +201,10 @@ TDP_API int tdp_slot_add(struct tdp_mm *mm, const struct tdp_slot_desc *desc, ui
  * Must not be called from resolve() or release().
  */
 TDP_API int tdp_slot_remove(struct tdp_mm *mm, uint32_t id);
-/** Move a slot to another gpa (unmapped in between). Dirty bits move along. As add and remove. */
+/**
+ * Move a slot to another gpa (unmapped in between; faults meanwhile retry). Dirty bits move along. As add and
+ * remove; TDP_EBUSY while pages of it are write-tracked or owned.
+ */
 TDP_API int tdp_slot_move(struct tdp_mm *mm, uint32_t id, tdp_gpa_t gpa);
 /** Change TDP_SLOT_*; mappings that no longer conform are zapped before it returns. */
 TDP_API int tdp_slot_set_flags(struct tdp_mm *mm, uint32_t id, uint32_t flags);
@@ -352,6 +355,17 @@ TDP_API int tdp_write_protect(struct tdp_mm *mm, uint32_t as_id, struct tdp_rang
  * TDP_ENOSPC over 65535 or below 0; TDP_ENOMEM. Flushed before it returns.
  */
 TDP_API int tdp_write_track(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bool on);
+
+/**
+ * Give pages to somebody else (owner 1..255) or back (0): a page with an owner is not mapped and no fault maps
+ * it (TDP_EACCES), whatever is zapped or invalidated meanwhile. On return the range is unmapped if owner is
+ * not 0. Kept beside the slot, not in the tables, so it lives as long as the slot; huge pages do not cover owned
+ * ones. Fails: TDP_ENOENT not all in slots; TDP_ENOMEM; nothing changed then.
+ */
+TDP_API int tdp_set_owner(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
+			  uint32_t owner);
+/** Who owns the page of gpa; 0: the guest of this mm. TDP_ENOENT: no slot. Sleeps: no. */
+TDP_API int tdp_get_owner(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, uint32_t *owner);
 
 enum tdp_log_mode {
 	TDP_LOG_OFF = 0,

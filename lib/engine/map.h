@@ -260,8 +260,9 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 			leaf_info(tdpi_entry_load(ref), level, m->gfn, op->mm->encrypt_mask,
 				  &m->leaf);
 		gfn += level_pages(level);
-		/* The level was chosen for the first leaf; each further huge one has to qualify by itself. */
-	} while (gfn < end && (level == 0 || tdpi_slot_level(op->mm, m->slot, gfn, level) == level));
+		/* Level and ownership were looked at for the first leaf; each further one qualifies by itself. */
+	} while (gfn < end && (level == 0 ? !tdpi_slot_owner(m->slot, gfn) :
+					    tdpi_slot_level(op->mm, m->slot, gfn, level) == level));
 	m->next = gfn;
 	m->writable = m->leaf.prot & TDP_W;
 	tdpi_table_unlock(op->mm, l);

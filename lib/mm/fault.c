@@ -73,6 +73,8 @@ static int before_backing(struct attempt *a, struct tdpi_slot *slot)
 	struct tdpi_map *m = &a->map;
 	int ret;
 
+	if (slot && tdpi_slot_owner(slot, m->gfn))
+		return TDP_EACCES;
 	if (slot && m->access & TDP_W && tdpi_slot_readonly(slot))
 		return TDP_FAULT_READONLY;
 	if (slot && m->access & TDP_W && tdpi_slot_tracked(slot, m->gfn))

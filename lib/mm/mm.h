@@ -109,9 +109,10 @@ struct tdpi_slot {
 	void *backing_arg;
 	uint64_t backing_start;
 	uint64_t *dirty;        /* one bit per page, while logging */
-	uint64_t tracked_pages; /* with a count above 0 */
+	uint64_t tracked_pages; /* with a count above 0, or an owner */
+	uint8_t *owner;         /* per page, from the first use on; 0: the guest */
 	uint16_t *tracked;      /* write-tracking count per page, from the first use on */
-	uint32_t *tracked_huge[TDP_LEVELS_MAX]; /* tracked pages in each aligned huge page */
+	uint32_t *tracked_huge[TDP_LEVELS_MAX]; /* such pages in each aligned huge page */
 };
 
 /* All slots of one address space, sorted by base; replaced as a whole. */
@@ -192,7 +193,7 @@ struct tdp_mm {
 		tdpi_gfn_t from, to;
 		uint64_t pages;
 	} transit;
-	uint32_t dbit_logs;        /* slots logged by Dirty bit: removals must hand their D over */
+	uint32_t dbit_logs; /* slots logged by Dirty bit: removals must hand their D over */
 
 	/* vcpu.c */
 	uint32_t vcpus_lock;
@@ -212,7 +213,8 @@ struct tdp_vcpu {
 	uint32_t as_id;
 	uint32_t reserved;
 	struct tdpi_cache cache;
-	struct tdpi_slot *last_slot; /* found at last_generation: still there while that is current */
+	struct tdpi_slot
+		*last_slot; /* found at last_generation: still there while that is current */
 	uint64_t last_generation;
 	struct tdp_vcpu *next, **prev;
 	uint64_t pad[6]; /* what others read (list, root) and what the thread counts stay apart */

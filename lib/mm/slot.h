@@ -35,6 +35,13 @@ static inline bool tdpi_slot_tracked(const struct tdpi_slot *slot, tdpi_gfn_t gf
 	return tracked && tdpi_load_relaxed(&tracked[gfn - slot->base]) != 0;
 }
 
+static inline uint32_t tdpi_slot_owner(const struct tdpi_slot *slot, tdpi_gfn_t gfn)
+{
+	const uint8_t *owner = tdpi_load_acquire(&slot->owner);
+
+	return owner ? tdpi_load_relaxed(&owner[gfn - slot->base]) : 0;
+}
+
 static inline uint32_t tdpi_slot_log(const struct tdpi_slot *slot)
 {
 	return tdpi_load_relaxed(&slot->log);

@@ -52,7 +52,7 @@ const struct test_format *test_format_find(const char *name)
 int test_run(const char *group, const struct test_case *cases, size_t count)
 {
 	struct CMUnitTest *tests = calloc(count * test_format_count, sizeof(*tests));
-	const char *only = getenv("TDP_FORMAT");
+	const char *only = getenv("TDP_FORMAT"), *one = getenv("TDP_CASE");
 	char(*names)[96] = calloc(count * test_format_count, sizeof(*names));
 	size_t i, f, n = 0;
 	int failed;
@@ -64,6 +64,8 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 	for (i = 0; i < count; i++) {
 		size_t before = n;
 
+		if (one && *one && strcmp(one, cases[i].name) != 0)
+			continue;
 		for (f = 0; f < test_format_count; f++) {
 			const struct test_format *fmt = &test_formats[f];
 

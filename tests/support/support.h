@@ -148,7 +148,8 @@ struct test_case {
 #fn, (fn), (wanted)                                                                \
 	}
 /*
- * Run every case for every format as one cmocka group; TDP_FORMAT=name restricts. Returns cmocka's
+ * Run every case for every format as one cmocka group; TDP_FORMAT=name and
+ * TDP_CASE=name restrict. Returns cmocka's
  * answer (to be returned by main): int main(void) { return test_run("group", cases,
  * ARRAY_LEN(cases)); }
  */

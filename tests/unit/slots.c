@@ -83,6 +83,47 @@ static void moved_and_changed(void **state)
 
 #define MANY 300u
 
+/* E25: a page that has an owner is mapped by nobody, through zap, fast zap and populate, until it is given back. */
+static void owned_pages_are_not_mapped(void **state)
+{
+	struct tdp_range page, all;
+	struct test_vm vm;
+	uint64_t block, done;
+	uint32_t owner, id;
+
+	vm_up(&vm, state, NULL);
+	block = block_of(&vm);
+	id = add_slot(&vm, 0, block, 2 * block, 16 * block, 0);
+	page = range_of(block + 3 * TEST_PAGE, TEST_PAGE);
+	all = range_of(block, 2 * block);
+	use(&vm, 0, page.start, TDP_W);
+	assert_int_equal(tdp_get_owner(vm.mm, 0, page.start, &owner), TDP_OK);
+	assert_int_equal(owner, 0);
+	assert_int_equal(tdp_set_owner(vm.mm, 0, range_of(block, 4 * block), 7), TDP_ENOENT);
+	assert_int_equal(tdp_set_owner(vm.mm, 0, page, 256), TDP_EINVAL);
+	assert_true(mapped(&vm, 0, page.start));
+
+	assert_int_equal(tdp_set_owner(vm.mm, 0, page, 7), TDP_OK);
+	assert_false(mapped(&vm, 0, page.start));
+	stopped(&vm, 0, page.start, TDP_R, TDP_EACCES);
+	/* Its neighbours are the guest's, but in small pages; populate stops in front of it. */
+	assert_int_equal(use(&vm, 0, block, TDP_W).lg2, 12);
+	assert_int_equal(tdp_populate(vm.mm, 0, all, 0, &done), TDP_EACCES);
+	assert_int_equal(done, 3 * TEST_PAGE);
+	assert_false(mapped(&vm, 0, page.start));
+	assert_int_equal(tdp_slot_move(vm.mm, id, 8 * block), TDP_EBUSY);
+	assert_int_equal(tdp_zap(vm.mm, 0, all, 0), TDP_OK);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	load(&vm, 0);
+	assert_int_equal(tdp_get_owner(vm.mm, 0, page.start, &owner), TDP_OK);
+	assert_int_equal(owner, 7);
+	stopped(&vm, 0, page.start, TDP_W, TDP_EACCES);
+
+	assert_int_equal(tdp_set_owner(vm.mm, 0, page, 0), TDP_OK);
+	assert_int_equal(use(&vm, 0, page.start, TDP_W).pa, 16 * block + 3 * TEST_PAGE);
+	vm_down(&vm);
+}
+
 /* Z08: the slot that a vCPU remembers is not used once it has gone, moved, or is another space's. */
 static void the_last_one_is_forgotten(void **state)
 {
@@ -327,10 +368,10 @@ static void owners_range_to_guest_ranges(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(slots_never_overlap),          TEST_CASE(moved_and_changed),
-		TEST_CASE(the_last_one_is_forgotten),    TEST_CASE(the_right_one_of_many),
-		TEST_CASE(no_way_to_a_removed_slot),     TEST_CASE(removal_zaps_everything),
-		TEST_CASE(owners_range_to_guest_ranges),
+		TEST_CASE(slots_never_overlap),        TEST_CASE(moved_and_changed),
+		TEST_CASE(owned_pages_are_not_mapped), TEST_CASE(the_last_one_is_forgotten),
+		TEST_CASE(the_right_one_of_many),      TEST_CASE(no_way_to_a_removed_slot),
+		TEST_CASE(removal_zaps_everything),    TEST_CASE(owners_range_to_guest_ranges),
 	};
 
 	return test_run("slots", cases, ARRAY_LEN(cases));

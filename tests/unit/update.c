@@ -106,6 +106,50 @@ static void racing_faults_count_once(void **state)
 	vm_down(&vm);
 }
 
+static void fault_aside(struct test_vm *vm, void *arg)
+{
+	tdp_gpa_t *gpa = arg;
+
+	if (fault(vm, 1, *gpa, TDP_W) != TDP_FAULT_FIXED)
+		test_violation(&vm->env, "the first fault fixed nothing");
+}
+
+static void fault_in_resolve(struct test_backing *b, tdp_gpa_t gpa)
+{
+	struct test_vm *vm = b->on_resolve_arg;
+
+	b->on_resolve = NULL; /* not for the other one */
+	run_aside(vm, fault_aside, &gpa);
+}
+
+/* Between the look-up of a page and its installation another vCPU has installed it. */
+static void the_second_fault_counts_nothing(void **state)
+{
+	struct test_vm_options opts = { .cpus = 2 };
+	struct test_backing b;
+	struct tdp_slot_desc desc;
+	struct test_vm vm;
+	uint32_t id;
+
+	vm_up(&vm, state, &opts);
+	assert_int_equal(test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, 0, TDP_PAGE_LG2), TDP_OK);
+	desc = test_backing_slot(&b, 0, 0);
+	assert_int_equal(tdp_slot_add(vm.mm, &desc, &id), TDP_OK);
+	for (uint32_t cpu = 0; cpu < 2; cpu++)
+		assert_int_equal(tdp_vcpu_load(vm.cpu[cpu].vcpu), TDP_OK);
+	b.on_resolve_arg = &vm;
+	for (unsigned page = 0; page < 4; page++) {
+		b.on_resolve = fault_in_resolve;
+		assert_int_equal(fault(&vm, 0, page * TEST_PAGE, page & 1 ? TDP_W : TDP_R), TDP_FAULT_SPURIOUS);
+		assert_null(b.on_resolve);
+		assert_int_equal(leaves_of(&vm), page + 1);
+		assert_int_equal(test_vm_check(&vm), 0);
+	}
+	assert_int_equal(tdp_slot_remove(vm.mm, id), TDP_OK);
+	test_backing_fini(&b);
+	vm_down(&vm);
+}
+
 /* ---- what the MMU sets ---- */
 
 static bool sets_dirty(const struct test_format *fmt)
@@ -113,60 +157,59 @@ static bool sets_dirty(const struct test_format *fmt)
 	return !(fmt->without_caps & TDP_CAP_HW_DIRTY) && !(fmt->mm_flags & TDP_MM_NO_HW_AD);
 }
 
-static void *write_on(void *arg)
+static void *write_once_a_round(void *arg)
 {
 	struct race *r = arg;
 	struct tdp_emu_exit ex;
 
 	r->vm->env.env.rcu->thread_register();
-	do {
+	while (r->rounds--) {
+		pthread_barrier_wait(r->start);
+		r->bad += tdp_emu_access(r->vm->cpu[0].emu, 0x3000, TDP_R, &ex) != TDP_EMU_OK;
 		r->bad += tdp_emu_access(r->vm->cpu[0].emu, 0x3000, TDP_W, &ex) != TDP_EMU_OK;
-		r->rounds++;
-	} while (!atomic_load(r->stop));
+		atomic_store(r->stop, true);
+		pthread_barrier_wait(r->start);
+	}
 	r->vm->env.env.rcu->thread_unregister();
 	return NULL;
 }
 
 /*
- * One thread clears Accessed for ever while the MMU sets Accessed and Dirty: Dirty, once set, stays until a
- * harvest takes it.
+ * One thread clears Accessed all the time while the MMU sets Accessed, then Dirty: Dirty stays, round by round,
+ * until a harvest takes it, and no permission gets lost.
  */
 static void clearing_accessed_keeps_dirty(void **state)
 {
+	enum { ROUNDS = 1500 };
 	struct test_vm_options opts = { .emu_flags = TDP_EMU_NO_TLB };
 	struct test_vm vm;
+	pthread_barrier_t start;
 	_Atomic bool stop = false;
-	struct race r = { .vm = &vm, .stop = &stop };
-	struct tdp_mapping m;
+	struct race r = { .vm = &vm, .stop = &stop, .start = &start, .rounds = ROUNDS };
 	pthread_t thread;
-	uint64_t bits[8] = { 0 };
-	uint32_t id;
+	uint64_t bits[8];
+	uint32_t id, lost = 0;
 
 	vm_up(&vm, state, &opts);
 	small_ram(&vm, TDP_SLOT_FORCE_4K, &id);
 	assert_int_equal(test_vm_touch(&vm, 0, 0x3000, TDP_W), 0);
 	assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_DBIT), TDP_OK);
-	assert_int_equal(pthread_create(&thread, NULL, write_on, &r), 0);
-	for (unsigned i = 0; i < 3000; i++) {
-		assert_true(tdp_age(vm.mm, 0, range_of(0, RAM), NULL) >= 0);
-		assert_int_equal(translate(&vm, 0, 0x3000, &m), TDP_OK);
-		assert_true(m.prot & TDP_W);
-		if (i % 100 != 99)
-			continue;
-		atomic_store(&stop, true);
-		pthread_join(thread, NULL);
-		assert_true(r.rounds > 0);
-		assert_int_equal(r.bad, 0); /* never a fault: no permission got lost either */
-		assert_int_equal(translate(&vm, 0, 0x3000, &m), TDP_OK);
-		assert_true(m.flags & TDP_MAP_DIRTY);
-		assert_int_equal(tdp_dirty_harvest(vm.mm, id, 0, bits, 8), TDP_OK);
-		assert_int_equal(bits[0], 1u << 3);
+	pthread_barrier_init(&start, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, write_once_a_round, &r), 0);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		pthread_barrier_wait(&start);
+		do
+			tdp_age(vm.mm, 0, range_of(0x3000, TEST_PAGE), NULL);
+		while (!atomic_load(&stop));
+		pthread_barrier_wait(&start);
 		atomic_store(&stop, false);
-		r.rounds = 0;
-		assert_int_equal(pthread_create(&thread, NULL, write_on, &r), 0);
+		assert_int_equal(tdp_dirty_harvest(vm.mm, id, 0, bits, 8), TDP_OK);
+		lost += bits[0] != 1u << 3;
 	}
-	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&start);
+	assert_int_equal(lost, 0);
+	assert_int_equal(r.bad, 0);
 	vm_down(&vm);
 }
 
@@ -311,6 +354,11 @@ static void tables_know_how_many_entries_they_have(void **state)
 	test_rand_init(&r, test_seed());
 	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm) / 2, 0, 0, NULL), TDP_OK);
 	churn(&vm, &r, 300);
+	for (unsigned i = 0; i < 8; i++) /* MMIO entries, of which some go again */
+		test_vm_access(&vm, 0, test_vm_size(&vm) - (i + 1) * TEST_PAGE, TDP_R, NULL);
+	assert_true(stats_of(&vm).mmio >= 8);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(test_vm_size(&vm) - 3 * TEST_PAGE, 2 * TEST_PAGE), 0),
+			 TDP_OK);
 	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm),
 				  TDP_WALK_LEAF | TDP_WALK_MMIO | TDP_WALK_TABLE_PRE | TDP_WALK_TABLE_POST,
 				  count_entries, &c),
@@ -539,6 +587,7 @@ int main(void)
 	static const struct test_case cases[] = {
 		TEST_CASE_IF(a_lost_update_changes_nothing, first_format),
 		TEST_CASE(racing_faults_count_once),
+		TEST_CASE(the_second_fault_counts_nothing),
 		TEST_CASE_IF(clearing_accessed_keeps_dirty, sets_dirty),
 		TEST_CASE(same_word_is_not_written),
 		TEST_CASE(statistics_are_a_recount),
