@@ -163,6 +163,11 @@ static int run_track(struct bench *b)
 	return tdp_write_track(b->vm.mm, 0, inner(b), true);
 }
 
+static int run_owner(struct bench *b)
+{
+	return tdp_set_owner(b->vm.mm, 0, inner(b), 3);
+}
+
 static int run_log(struct bench *b)
 {
 	return tdp_dirty_log(b->vm.mm, b->slot, TDP_LOG_WRPROT);
@@ -309,6 +314,7 @@ static const struct operation operations[] = {
 	{"zap (whole)", HUGE, CANNOT_FAIL, run_zap_all},
 	{"write_protect", HUGE, SAME_MAPPINGS, run_protect},
 	{"write_track", HUGE, SAME_MAPPINGS, run_track},
+	{"set_owner", HUGE, SAME_MAPPINGS, run_owner},
 	{"dirty_log wrprot", HUGE, NOTHING_CHANGED, run_log},
 	{"dirty_log auto", HUGE, NOTHING_CHANGED, run_log_auto},
 	{"dirty_log eager", HUGE, SAME_MAPPINGS, run_log_eager},

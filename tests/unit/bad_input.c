@@ -78,6 +78,12 @@ static int call_track(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r, str
 	return tdp_write_track(mm, as_id, r, true);
 }
 
+static int call_owner(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r, struct outs *o)
+{
+	(void)o;
+	return tdp_set_owner(mm, as_id, r, 1);
+}
+
 static int call_age(struct tdp_mm *mm, uint32_t as_id, struct tdp_range r, struct outs *o)
 {
 	return tdp_age(mm, as_id, r, &o->number);
@@ -154,6 +160,7 @@ static const struct {
 	{"compact", call_compact, 0},
 	{"write_protect", call_write_protect, 0},
 	{"write_track", call_track, ONE_AS},
+	{"set_owner", call_owner, ONE_AS},
 	{"age", call_age, 0},
 	{"test_age", call_test_age, 0},
 	{"age_bitmap", call_age_bitmap, 0},
