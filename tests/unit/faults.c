@@ -249,7 +249,7 @@ static void prefetch_never_changes_a_leaf(void **state)
 	struct tdp_fault f = {.access = TDP_RWX, .flags = TDP_FAULT_PREFETCH};
 	struct test_dump before;
 	struct test_vm vm;
-	uint64_t size;
+	uint64_t size, words[12];
 	uint32_t id;
 
 	vm_up(&vm, state, NULL);
@@ -268,6 +268,15 @@ static void prefetch_never_changes_a_leaf(void **state)
 	for (f.gpa = GPA; f.gpa < GPA + 8 * TEST_PAGE; f.gpa += TEST_PAGE)
 		assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f, NULL), TDP_FAULT_SPURIOUS);
 	same_as(&vm, &before);
+	/* Nor does one that begins at an empty page and goes on over others. */
+	for (uint64_t p = 0; p < ARRAY_LEN(words); p++)
+		words[p] = word_at(&vm, GPA + (p + 1) * TEST_PAGE, NULL);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(GPA, TEST_PAGE), 0), TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, size), TDP_POPULATE_YOUNG, NULL),
+			 TDP_OK);
+	assert_true(mapped(&vm, 0, GPA));
+	for (uint64_t p = 0; p < ARRAY_LEN(words); p++)
+		assert_int_equal(word_at(&vm, GPA + (p + 1) * TEST_PAGE, NULL), words[p]);
 	vm_down(&vm);
 }
 
