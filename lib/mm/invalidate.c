@@ -4,12 +4,13 @@
 
 int tdp_invalidate_begin(struct tdp_mm *mm, struct tdp_range range)
 {
-	struct tdpi_invalidation *inv = &mm->inv;
+	struct tdpi_invalidation *inv;
 	struct tdpi_span span;
 	int ret = tdpi_span_check(mm, TDP_AS_ALL, range, &span);
 
 	if (ret)
 		return ret;
+	inv = &mm->inv;
 	tdpi_lock(&mm->env, &inv->lock);
 	if (inv->running == UINT32_MAX) {
 		ret = TDP_ENOSPC;
@@ -29,12 +30,13 @@ int tdp_invalidate_begin(struct tdp_mm *mm, struct tdp_range range)
 
 int tdp_invalidate_end(struct tdp_mm *mm, struct tdp_range range)
 {
-	struct tdpi_invalidation *inv = &mm->inv;
+	struct tdpi_invalidation *inv;
 	struct tdpi_span span;
 	int ret = tdpi_span_check(mm, TDP_AS_ALL, range, &span);
 
 	if (ret)
 		return ret;
+	inv = &mm->inv;
 	tdpi_lock(&mm->env, &inv->lock);
 	if (inv->running == 0 || span.start < inv->start || span.end > inv->end) {
 		ret = TDP_EINVAL;
