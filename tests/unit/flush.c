@@ -11,22 +11,9 @@ static void small_ram(struct test_vm *vm, uint32_t *id)
 	assert_int_equal(test_vm_slot(vm, 0, 0, RAM, SLOT_PA, TDP_SLOT_FORCE_4K, id), TDP_OK);
 }
 
-static uint32_t huge_lg2(const struct test_vm *vm)
-{
-	for (uint32_t level = 1;; level++)
-		if (vm->info.leaf_levels >> level & 1)
-			return test_vm_lg2(vm, level);
-}
-
 static bool has_bbm(const struct test_format *fmt)
 {
 	return fmt->format == TDP_FMT_S2_4K || fmt->format == TDP_FMT_TEST;
-}
-
-
-static bool first_format(const struct test_format *fmt)
-{
-	return fmt == &test_formats[0];
 }
 
 /* ---- batches ---- */
@@ -55,7 +42,8 @@ static void a_batch_is_one_flush(void **state)
 			assert_int_equal(breaks, 0);
 		flushes = broadcasts_of(&vm);
 		breaks = stats_of(&vm).flush_cause[TDP_FLUSH_BREAK];
-		assert_int_equal(tdp_collapse(vm.mm, 0, range, zap ? TDP_COLLAPSE_ZAP : 0, &made), TDP_OK);
+		assert_int_equal(tdp_collapse(vm.mm, 0, range, zap ? TDP_COLLAPSE_ZAP : 0, &made),
+				 TDP_OK);
 		assert_true(made >= MANY);
 		breaks = stats_of(&vm).flush_cause[TDP_FLUSH_BREAK] - breaks;
 		assert_true(broadcasts_of(&vm) - flushes - breaks <= made / BATCH + 1);
@@ -84,9 +72,12 @@ static void stale_sizes_of_the_same_memory_are_used(void **state)
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
-	assert_int_equal(test_vm_slot(&vm, 0, 0, (uint64_t)4 << huge_lg2(&vm), SLOT_PA, 0, NULL), TDP_OK);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, (uint64_t)4 << huge_lg2(&vm), SLOT_PA, 0, NULL),
+			 TDP_OK);
 	assert_int_equal(test_vm_touch(&vm, 0, 0, TDP_W), 0);
-	assert_int_equal(tdp_split(vm.mm, 0, range_of(0, (uint64_t)1 << huge_lg2(&vm)), TDP_PAGE_LG2), TDP_OK);
+	assert_int_equal(
+		tdp_split(vm.mm, 0, range_of(0, (uint64_t)1 << huge_lg2(&vm)), TDP_PAGE_LG2),
+		TDP_OK);
 	assert_int_equal(tdp_emu_cached(vm.emu, 0, TEST_PAGE), 1); /* the huge one, still */
 	assert_int_equal(tdp_emu_access(vm.cpu[0].emu, 0x3000, TDP_W, &ex), TDP_EMU_OK);
 	assert_int_equal(ex.pa, SLOT_PA + 0x3000);
@@ -114,9 +105,9 @@ static void tables_at_flush(struct spy *spy, struct tdp_range range)
 
 static void tables_are_freed_after_the_flush(void **state)
 {
-	struct spy spy = { .on_flush = NULL };
+	struct spy spy = {.on_flush = NULL};
 	struct test_vm *vm = &spy.vm;
-	struct order o = { 0 };
+	struct order o = {0};
 	struct tdp_range range;
 
 	spy_up(&spy, state, NULL);
@@ -129,7 +120,8 @@ static void tables_are_freed_after_the_flush(void **state)
 		assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK);
 		if (how == 3)
 			for (uint64_t at = 0; at < range.size; at += TEST_PAGE)
-				assert_int_equal(tdp_zap(vm->mm, 0, range_of(at, TEST_PAGE), 0), TDP_OK);
+				assert_int_equal(tdp_zap(vm->mm, 0, range_of(at, TEST_PAGE), 0),
+						 TDP_OK);
 		test_rcu_run();
 		o.tables = atomic_load(&vm->env.tables);
 		o.retired = test_rcu_pending();
@@ -139,7 +131,8 @@ static void tables_are_freed_after_the_flush(void **state)
 		if (how == 0)
 			assert_int_equal(tdp_zap(vm->mm, 0, range, 0), TDP_OK);
 		else if (how < 3)
-			assert_int_equal(tdp_collapse(vm->mm, 0, range, how == 1 ? 0 : TDP_COLLAPSE_ZAP, NULL),
+			assert_int_equal(tdp_collapse(vm->mm, 0, range,
+						      how == 1 ? 0 : TDP_COLLAPSE_ZAP, NULL),
 					 TDP_OK);
 		else
 			assert_true(tdp_compact(vm->mm, 0, everything(vm)) > 0);
@@ -173,7 +166,10 @@ static void second_call(struct test_vm *vm, void *arg)
 	} else {
 		if (tdp_zap(vm->mm, 0, o->range, 0) != TDP_OK)
 			test_violation(&vm->env, "the second call failed");
-		/* It may say that nothing can be reached, though the first one has not flushed yet. */
+		/*
+		 * It may say that nothing can be reached, though the first one has not flushed
+		 * yet.
+		 */
 		o->cached = (uint64_t)tdp_emu_cached(vm->emu, o->range.start, o->range.size);
 	}
 }
@@ -193,10 +189,10 @@ static void owed_flushes_are_taken_over(void **state)
 {
 	for (unsigned fill = 0; fill < 2; fill++) {
 		for (unsigned pages = 1; pages <= 512; pages += 511) {
-			struct test_vm_options opts = { .cpus = 3 };
-			struct spy spy = { .on_flush = NULL };
+			struct test_vm_options opts = {.cpus = 3};
+			struct spy spy = {.on_flush = NULL};
 			struct test_vm *vm = &spy.vm;
-			struct owed o = { .fill = fill, .range = { 0x2000, TEST_PAGE } };
+			struct owed o = {.fill = fill, .range = {0x2000, TEST_PAGE}};
 
 			spy_up(&spy, state, &opts);
 			small_ram(vm, NULL);
@@ -206,7 +202,9 @@ static void owed_flushes_are_taken_over(void **state)
 			spy.on_flush = in_the_gap;
 			/* One page; or all, so that tables are cut off. */
 			assert_int_equal(tdp_zap(vm->mm, 0,
-						 pages == 1 ? o.range : range_of(0, (uint64_t)pages * TEST_PAGE),
+						 pages == 1
+							 ? o.range
+							 : range_of(0, (uint64_t)pages * TEST_PAGE),
 						 0),
 					 TDP_OK);
 			spy.on_flush = NULL;
@@ -221,7 +219,7 @@ static void owed_flushes_are_taken_over(void **state)
 
 static void nothing_is_reachable_when_zap_returns(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_vm vm;
 
 	vm_up(&vm, state, &opts);
@@ -275,7 +273,8 @@ static void note_flushed(struct spy *spy, struct tdp_range range)
 static void ranges_where_they_are_cheaper(void **state)
 {
 	for (unsigned with = 0; with < 2; with++) {
-		struct spy spy = { .clear_caps = with ? 0 : TDP_CAP_RANGE_FLUSH, .on_flush = note_flushed };
+		struct spy spy = {.clear_caps = with ? 0 : TDP_CAP_RANGE_FLUSH,
+				  .on_flush = note_flushed};
 		struct test_vm *vm = &spy.vm;
 		uint64_t ranges, alls;
 
@@ -308,7 +307,7 @@ static void ranges_where_they_are_cheaper(void **state)
 static void a_stale_denial_does_not_livelock(void **state)
 {
 	for (unsigned without = 0; without < 2; without++) {
-		struct test_vm_options opts = { .cpus = 2 };
+		struct test_vm_options opts = {.cpus = 2};
 		bool keeps = has_bbm(format_of(state)) || without;
 		struct test_access a;
 		struct test_vm vm;
@@ -322,7 +321,8 @@ static void a_stale_denial_does_not_livelock(void **state)
 			tdp_gpa_t gpa = page * TEST_PAGE;
 
 			assert_int_equal(test_vm_touch(&vm, 1, gpa, TDP_W), 0);
-			assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(gpa, TEST_PAGE)), TDP_OK);
+			assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(gpa, TEST_PAGE)),
+					 TDP_OK);
 			for (uint32_t cpu = 0; cpu < 2; cpu++) /* both hold it without W */
 				assert_int_equal(test_vm_touch(&vm, cpu, gpa, TDP_R), 0);
 			local = stats_of(&vm).flush_cause[TDP_FLUSH_LOCAL];
@@ -332,7 +332,8 @@ static void a_stale_denial_does_not_livelock(void **state)
 			assert_int_equal(test_vm_access(&vm, 1, gpa, TDP_W, &a), TEST_OK);
 			assert_true(a.faults <= 1);
 			local = stats_of(&vm).flush_cause[TDP_FLUSH_LOCAL] - local;
-			if (format_of(state)->format == TDP_FMT_EPT || format_of(state)->format == TDP_FMT_NPT)
+			if (format_of(state)->format == TDP_FMT_EPT ||
+			    format_of(state)->format == TDP_FMT_NPT)
 				assert_int_equal(local > 0, without);
 			else if (keeps && format_of(state)->format == TDP_FMT_S2_4K)
 				assert_true(local > 0);
@@ -345,14 +346,17 @@ static void a_stale_denial_does_not_livelock(void **state)
 
 static void every_loaded_root_comes_with_a_flush(void **state)
 {
-	struct spy spy = { .on_flush = NULL };
+	struct spy spy = {.on_flush = NULL};
 	struct test_vm *vm = &spy.vm;
 	struct test_access a;
 
 	spy_up(&spy, state, NULL);
 	for (uint32_t as = 0; as < 2; as++)
 		assert_int_equal(test_vm_slot(vm, as, 0, RAM, SLOT_PA + as * RAM, 0, NULL), TDP_OK);
-	/* VMID, ASID or the page of a dead root may tell the walker that it knows this one: it does not. */
+	/*
+	 * VMID, ASID or the page of a dead root may tell the walker that it knows this one: it
+	 * does not.
+	 */
 	for (unsigned i = 0; i < 8; i++) {
 		assert_int_equal(tdp_vcpu_set_as(vm->cpu[0].vcpu, i & 1), TDP_OK);
 		assert_int_equal(tdp_vcpu_load(vm->cpu[0].vcpu), TDP_OK);

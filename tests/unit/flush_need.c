@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which change of a leaf needs a flush: the decision, and the calls that make it (rows T of FEATURES.md). */
+/*
+ * Which change of a leaf needs a flush: the decision, and the calls that make it (rows T of
+ * FEATURES.md).
+ */
 #include "machine.h"
 
 #include "engine/attr.h"
@@ -12,11 +15,6 @@ static void small_ram(struct test_vm *vm, uint32_t *id)
 }
 
 /* ---- the decision, by itself ---- */
-
-static bool first_format(const struct test_format *fmt)
-{
-	return fmt == &test_formats[0];
-}
 
 static struct tdpi_attr attr_of(unsigned i)
 {
@@ -32,7 +30,7 @@ static struct tdpi_attr attr_of(unsigned i)
 
 static void every_leaf_transition(void **state)
 {
-	unsigned needs[3] = { 0 };
+	unsigned needs[3] = {0};
 
 	(void)state;
 	for (unsigned i = 0; i < 1024; i++) {
@@ -46,7 +44,10 @@ static void every_leaf_transition(void **state)
 			/* Somebody relies on it at once: no write any more, another type. */
 			if ((from.mmu_w && !to.mmu_w) || mt)
 				assert_int_equal(need, TDPI_FLUSH_NOW);
-			/* An access that is no longer permitted; aging only hides it for a moment. */
+			/*
+			 * An access that is no longer permitted; aging only hides it for a
+			 * moment.
+			 */
 			else if (lost & (TDP_R | TDP_X) && !to.tracked)
 				assert_int_equal(need, TDPI_FLUSH_NOW);
 			/* Accessed cleared, by bit or by hiding the leaf: never. */
@@ -66,11 +67,14 @@ static void every_leaf_transition(void **state)
 static void every_kind_transition(void **state)
 {
 	static const enum tdpi_flush_need need[5][5] = {
-		/* to        EMPTY            TABLE            LEAF              FROZEN           MMIO */
-		[TDP_ENTRY_TABLE] = { TDPI_FLUSH_NOW, TDPI_FLUSH_NOW, TDPI_FLUSH_BATCH, TDPI_FLUSH_NOW,
-				      TDPI_FLUSH_NOW },
-		[TDP_ENTRY_LEAF] = { TDPI_FLUSH_NOW, TDPI_FLUSH_NONE, TDPI_FLUSH_NONE, TDPI_FLUSH_NOW,
-				     TDPI_FLUSH_NOW },
+		/*
+		 * to        EMPTY            TABLE            LEAF              FROZEN
+		 * MMIO
+		 */
+		[TDP_ENTRY_TABLE] = {TDPI_FLUSH_NOW, TDPI_FLUSH_NOW, TDPI_FLUSH_BATCH,
+				     TDPI_FLUSH_NOW, TDPI_FLUSH_NOW},
+		[TDP_ENTRY_LEAF] = {TDPI_FLUSH_NOW, TDPI_FLUSH_NONE, TDPI_FLUSH_NONE,
+				    TDPI_FLUSH_NOW, TDPI_FLUSH_NOW},
 		/* EMPTY, FROZEN, MMIO: no MMU holds what is not present. */
 	};
 	struct tdpi_attr a = attr_of(7 | 8 | 16 | 32);
@@ -78,11 +82,12 @@ static void every_kind_transition(void **state)
 	(void)state;
 	for (unsigned from = 0; from < 5; from++)
 		for (unsigned to = 0; to < 5; to++)
-			assert_int_equal(tdpi_flush_need((enum tdp_entry_kind)from, (enum tdp_entry_kind)to, true,
-							 a, a),
+			assert_int_equal(tdpi_flush_need((enum tdp_entry_kind)from,
+							 (enum tdp_entry_kind)to, true, a, a),
 					 need[from][to]);
 	/* Another frame, whatever else is alike. */
-	assert_int_equal(tdpi_flush_need(TDP_ENTRY_LEAF, TDP_ENTRY_LEAF, false, a, a), TDPI_FLUSH_NOW);
+	assert_int_equal(tdpi_flush_need(TDP_ENTRY_LEAF, TDP_ENTRY_LEAF, false, a, a),
+			 TDPI_FLUSH_NOW);
 }
 
 /* ---- aging ---- */
@@ -112,7 +117,7 @@ static void aging_does_not_flush(void **state)
 static void aging_flushes_on_request(void **state)
 {
 	for (unsigned by_backend = 0; by_backend < 2; by_backend++) {
-		struct test_vm_options opts = { 0 };
+		struct test_vm_options opts = {0};
 		struct test_vm vm;
 		uint64_t flushes;
 
@@ -142,7 +147,7 @@ static void aging_flushes_on_request(void **state)
 
 static void logging_flushes_once_per_call(void **state)
 {
-	static const uint32_t modes[] = { TDP_LOG_WRPROT, TDP_LOG_DBIT };
+	static const uint32_t modes[] = {TDP_LOG_WRPROT, TDP_LOG_DBIT};
 
 	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
 		uint64_t flushes, bits[8];
@@ -201,7 +206,10 @@ static void refreshing_a_protected_leaf_does_not_flush(void **state)
 	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(0, RAM)), TDP_OK);
 	assert_int_equal(broadcasts_of(&vm), flushes + 1);
 	flushes++;
-	/* Read-only now, writable again when asked for: reads, executes and aging leave that alone. */
+	/*
+	 * Read-only now, writable again when asked for: reads, executes and aging leave that
+	 * alone.
+	 */
 	assert_int_equal(test_vm_touch(&vm, 0, 0x2000, TDP_R), 0);
 	assert_int_equal(fault(&vm, 0, 0x2000, TDP_R), TDP_FAULT_SPURIOUS);
 	assert_int_equal(tdp_age(vm.mm, 0, range_of(0, RAM), NULL), 1);
@@ -213,11 +221,10 @@ static void refreshing_a_protected_leaf_does_not_flush(void **state)
 	vm_down(&vm);
 }
 
-
 /* The backing permits less than it did: the right to write is gone before the fault returns. */
 static void a_fault_that_takes_write_flushes(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_backing b;
 	struct tdp_slot_desc desc;
 	struct tdp_emu_exit ex;
@@ -227,7 +234,9 @@ static void a_fault_that_takes_write_flushes(void **state)
 	uint32_t id;
 
 	vm_up(&vm, state, &opts);
-	assert_int_equal(test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, TDP_R | TDP_W, TDP_PAGE_LG2), TDP_OK);
+	assert_int_equal(
+		test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, TDP_R | TDP_W, TDP_PAGE_LG2),
+		TDP_OK);
 	desc = test_backing_slot(&b, 0, 0);
 	assert_int_equal(tdp_slot_add(vm.mm, &desc, &id), TDP_OK);
 	assert_int_equal(test_vm_touch(&vm, 0, 0x2000, TDP_W), 0);

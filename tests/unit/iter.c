@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The iterator by itself, compiled for the hostile format: which tables and runs it hands out, how it starts
- * again, what it does when it may not yield (rows I of FEATURES.md).
+ * The iterator by itself, compiled for the hostile format: which tables and runs it hands out,
+ * how it starts again, what it does when it may not yield (rows I of FEATURES.md).
  */
 #include "machine.h"
 
@@ -56,7 +56,8 @@ static void check_run(const struct iter *it, struct tdpi_span span)
 	assert_true(it->last < ENTRIES && it->first <= it->last);
 	assert_int_equal(it->gfn, it->t->gfn + it->first * level_pages(it->level));
 	/* Exactly the entries of this table that overlap the span. */
-	assert_true(it->gfn + level_pages(it->level) > span.start && end - level_pages(it->level) < span.end);
+	assert_true(it->gfn + level_pages(it->level) > span.start &&
+		    end - level_pages(it->level) < span.end);
 	assert_true(it->first == 0 || it->gfn <= span.start);
 	assert_true(it->last == ENTRIES - 1 || end >= span.end);
 }
@@ -75,13 +76,13 @@ static void every_table_once_with_its_run(void **state)
 	for (unsigned round = 0; round < 200; round++) {
 		uint64_t pages = test_vm_size(&vm) >> TDP_PAGE_LG2;
 		unsigned min_level = round % 4;
-		struct tdpi_span span = { test_below(&r, pages), 0 };
+		struct tdpi_span span = {test_below(&r, pages), 0};
 		struct iter it;
 		size_t n = 0;
 
 		span.end = span.start + 1 + test_below(&r, pages - span.start);
 		if (round < 4)
-			span = (struct tdpi_span){ 0, pages };
+			span = (struct tdpi_span){0, pages};
 		x->count = 0;
 		expect(vm.mm, vm.mm->roots->table, span, min_level, x);
 		iter_init(&it, vm.mm, vm.mm->roots, span, min_level);
@@ -102,7 +103,7 @@ static void every_table_once_with_its_run(void **state)
 
 static void empty_spans_visit_nothing(void **state)
 {
-	struct tdpi_span nothing = { 5, 5 }, backwards = { 7, 3 };
+	struct tdpi_span nothing = {5, 5}, backwards = {7, 3};
 	struct test_vm vm;
 	struct test_rand r;
 	struct iter it;
@@ -116,7 +117,7 @@ static void empty_spans_visit_nothing(void **state)
 	iter_init(&it, vm.mm, vm.mm->roots, backwards, 0);
 	assert_false(iter_table(&it));
 	/* Lowest level above the root: only the root is visited. */
-	iter_init(&it, vm.mm, vm.mm->roots, (struct tdpi_span){ 0, 1 }, FMT_LEVELS_MAX);
+	iter_init(&it, vm.mm, vm.mm->roots, (struct tdpi_span){0, 1}, FMT_LEVELS_MAX);
 	assert_true(iter_table(&it));
 	assert_false(iter_table(&it));
 	tdpi_rcu_unlock(vm.mm);
@@ -132,13 +133,13 @@ static void zap_aside(struct test_vm *vm, void *arg)
 }
 
 /*
- * Between the visit of a table and the step below it, what is below is cut off. If the table itself stays,
- * nothing of that is entered: its entries are read again. If it went along, its children can still be walked
- * into, but none can be locked.
+ * Between the visit of a table and the step below it, what is below is cut off. If the table
+ * itself stays, nothing of that is entered: its entries are read again. If it went along, its
+ * children can still be walked into, but none can be locked.
  */
 static void cut_below(struct test_vm *vm, unsigned stop, bool with_table, unsigned *cut)
 {
-	struct tdpi_span all = { 0, test_vm_size(vm) >> TDP_PAGE_LG2 };
+	struct tdpi_span all = {0, test_vm_size(vm) >> TDP_PAGE_LG2};
 	tdpi_gfn_t start, end;
 	struct tdp_range range;
 	struct tdpi_locked l;
@@ -172,7 +173,7 @@ static void a_zapped_child_is_not_entered(void **state)
 {
 	struct test_vm vm;
 	struct test_rand r;
-	unsigned cut[2] = { 0 };
+	unsigned cut[2] = {0};
 
 	vm_up(&vm, state, NULL);
 	test_rand_init(&r, test_seed());
@@ -212,7 +213,7 @@ static void breathe_says_what_happened(void **state)
 	vm_up(&vm, state, NULL);
 	test_rand_init(&r, test_seed());
 	grow(&vm, &r);
-	all = (struct tdpi_span){ 0, test_vm_size(&vm) >> TDP_PAGE_LG2 };
+	all = (struct tdpi_span){0, test_vm_size(&vm) >> TDP_PAGE_LG2};
 	op_init(&op, &vm, &counts);
 	tdpi_rcu_lock(vm.mm);
 	iter_init(&it, vm.mm, vm.mm->roots, all, 0);
@@ -259,7 +260,7 @@ static void asking_does_not_yield(void **state)
 	test_rand_init(&r, test_seed());
 	grow(&vm, &r);
 	tdpi_rcu_lock(vm.mm);
-	iter_init(&it, vm.mm, vm.mm->roots, (struct tdpi_span){ 0, 100 }, 0);
+	iter_init(&it, vm.mm, vm.mm->roots, (struct tdpi_span){0, 100}, 0);
 	assert_true(iter_table(&it));
 	memcpy(&was, &it, sizeof(was));
 	assert_false(iter_need_resched(&it));

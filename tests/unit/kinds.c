@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What an mm is made as: from capabilities, for good; and roots made by many threads at once (rows R02, R10, B08). */
+/*
+ * What an mm is made as: from capabilities, for good; and roots made by many threads at once
+ * (rows R02, R10, B08).
+ */
 #include "machine.h"
 
 #define RAM (2 * MIB)
 
 static struct tdp_mm_info info_of(const struct tdp_mm *mm)
 {
-	struct tdp_mm_info info = { .size = (uint32_t)sizeof(info) };
+	struct tdp_mm_info info = {.size = (uint32_t)sizeof(info)};
 
 	assert_int_equal(tdp_mm_info(mm, &info), TDP_OK);
 	return info;
-}
-
-static bool first_format(const struct test_format *fmt)
-{
-	return fmt == &test_formats[0];
 }
 
 /* ---- one kind, for good ---- */
 
 static void an_mm_stays_what_it_was_made_as(void **state)
 {
-	struct tdp_root_view before = { .size = (uint32_t)sizeof(before) }, after = before;
+	struct tdp_root_view before = {.size = (uint32_t)sizeof(before)}, after = before;
 	struct tdp_mm_info info, now;
 	struct tdp_root *root;
-	struct spy spy = { .on_flush = NULL };
+	struct spy spy = {.on_flush = NULL};
 	struct test_vm *vm = &spy.vm;
 	struct tdp_env env;
 	struct tdp_backend_ops ops;
@@ -101,24 +99,27 @@ static int make(struct test_env *env, const struct machine *m, struct tdp_mm_inf
 static void capabilities_decide(void **state)
 {
 	static const struct machine machines[] = {
-		/* format, without, leaf levels, walker's bits, levels (asked << 4 | most), flags, asked bits */
-		{ TDP_FMT_EPT, 0, 0, 0, 0, 0, 0, TDP_OK },
-		{ TDP_FMT_EPT, AD, 0, 0, 0, 0, 40, TDP_OK },
-		{ TDP_FMT_EPT, 0, 0, 0, 0x54, 0, 40, TDP_ERANGE },
-		{ TDP_FMT_EPT, 0, 0, 0, 0x55, 0, 40, TDP_OK },
-		{ TDP_FMT_EPT, 0, 0, 0, 0x04, 0, 52, TDP_ERANGE },
-		{ TDP_FMT_EPT, 0, 0, 0, 0x30, 0, 39, TDP_ERANGE },
-		{ TDP_FMT_EPT, 0, 0, 36, 0, 0, 40, TDP_ERANGE },
-		{ TDP_FMT_EPT, 0, 1, 0, 0, 0, 40, TDP_OK },
-		{ TDP_FMT_NPT, 0, 0, 0, 0, 0, 0, TDP_OK },
+		/*
+		 * format, without, leaf levels, walker's bits, levels (asked << 4 | most),
+		 * flags, asked bits
+		 */
+		{TDP_FMT_EPT, 0, 0, 0, 0, 0, 0, TDP_OK},
+		{TDP_FMT_EPT, AD, 0, 0, 0, 0, 40, TDP_OK},
+		{TDP_FMT_EPT, 0, 0, 0, 0x54, 0, 40, TDP_ERANGE},
+		{TDP_FMT_EPT, 0, 0, 0, 0x55, 0, 40, TDP_OK},
+		{TDP_FMT_EPT, 0, 0, 0, 0x04, 0, 52, TDP_ERANGE},
+		{TDP_FMT_EPT, 0, 0, 0, 0x30, 0, 39, TDP_ERANGE},
+		{TDP_FMT_EPT, 0, 0, 36, 0, 0, 40, TDP_ERANGE},
+		{TDP_FMT_EPT, 0, 1, 0, 0, 0, 40, TDP_OK},
+		{TDP_FMT_NPT, 0, 0, 0, 0, 0, 0, TDP_OK},
 		/* Its bits cannot be switched off. */
-		{ TDP_FMT_NPT, AD, 0, 0, 0, 0, 40, TDP_ENOTSUP },
-		{ TDP_FMT_NPT, 0, 0, 0, 0, TDP_MM_NO_HW_AD, 40, TDP_ENOTSUP },
-		{ TDP_FMT_S2_4K, TDP_CAP_HW_DIRTY, 0, 0, 0, 0, 40, TDP_OK },
-		{ TDP_FMT_S2_4K, 0, 0, 0, 0x40, 0, 40, TDP_EINVAL },
-		{ TDP_FMT_S2_4K, 0, 0, 39, 0, 0, 40, TDP_ERANGE },
-		{ TDP_FMT_TEST, 0, 0, 0, 0, 0, 0, TDP_OK },
-		{ 99, 0, 0, 0, 0, 0, 0, TDP_EINVAL },
+		{TDP_FMT_NPT, AD, 0, 0, 0, 0, 40, TDP_ENOTSUP},
+		{TDP_FMT_NPT, 0, 0, 0, 0, TDP_MM_NO_HW_AD, 40, TDP_ENOTSUP},
+		{TDP_FMT_S2_4K, TDP_CAP_HW_DIRTY, 0, 0, 0, 0, 40, TDP_OK},
+		{TDP_FMT_S2_4K, 0, 0, 0, 0x40, 0, 40, TDP_EINVAL},
+		{TDP_FMT_S2_4K, 0, 0, 39, 0, 0, 40, TDP_ERANGE},
+		{TDP_FMT_TEST, 0, 0, 0, 0, 0, 0, TDP_OK},
+		{99, 0, 0, 0, 0, 0, 0, TDP_EINVAL},
 	};
 	struct test_env env;
 
@@ -127,7 +128,7 @@ static void capabilities_decide(void **state)
 	assert_int_equal(test_env_init(&env, 0, 0, NULL), TDP_OK);
 	for (size_t i = 0; i < ARRAY_LEN(machines); i++) {
 		const struct machine *m = &machines[i];
-		struct tdp_mm_info info = { 0 };
+		struct tdp_mm_info info = {0};
 		int got = make(&env, m, &info);
 
 		if (got != m->want)
@@ -137,8 +138,9 @@ static void capabilities_decide(void **state)
 		/* What it says it is follows from what the walker can do. */
 		if (m->leaf_levels)
 			assert_int_equal(info.leaf_levels & ~m->leaf_levels, 0);
-		assert_int_equal(info.ad, m->without & TDP_CAP_HW_ACCESSED ? 0 :
-						  m->without & TDP_CAP_HW_DIRTY ? 1 : 3);
+		assert_int_equal(info.ad, m->without & TDP_CAP_HW_ACCESSED ? 0
+					  : m->without & TDP_CAP_HW_DIRTY  ? 1
+									   : 3);
 		assert_true(!m->asked_bits || info.gpa_bits == m->asked_bits);
 	}
 	assert_int_equal(test_env_fini(&env), 0);
@@ -147,8 +149,9 @@ static void capabilities_decide(void **state)
 
 static void what_the_machine_lacks_is_refused_or_not_used(void **state)
 {
-	struct tdp_slot_desc desc = { .size = (uint32_t)sizeof(desc), .gpa = { 0, RAM }, .pa = SLOT_PA };
-	struct test_vm_options opts = { .without_caps = TDP_CAP_EXEC_ONLY };
+	struct tdp_slot_desc desc = {
+		.size = (uint32_t)sizeof(desc), .gpa = {0, RAM}, .pa = SLOT_PA};
+	struct test_vm_options opts = {.without_caps = TDP_CAP_EXEC_ONLY};
 	struct test_vm vm;
 	uint32_t id, lg2;
 	bool x;
@@ -212,7 +215,7 @@ static void *get_roots(void *arg)
 
 static void racing_threads_make_one_root(void **state)
 {
-	struct getters g = { .vm = NULL };
+	struct getters g = {.vm = NULL};
 	pthread_t thread[THREADS];
 	struct test_vm vm;
 

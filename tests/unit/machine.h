@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * For the tests of the engine: a machine that lives as long as its test, its counters, work done by another
- * thread, and a spy between library and walker that counts, remembers and interrupts.
+ * For the tests of the engine: a machine that lives as long as its test, its counters, work done
+ * by another thread, and a spy between library and walker that counts, remembers and interrupts.
  */
 #ifndef TESTS_UNIT_MACHINE_H
 #define TESTS_UNIT_MACHINE_H
@@ -42,7 +42,7 @@ static inline void vm_down(struct test_vm *vm)
 
 static inline struct tdp_range range_of(tdp_gpa_t start, uint64_t size)
 {
-	struct tdp_range range = { start, size };
+	struct tdp_range range = {start, size};
 
 	return range;
 }
@@ -54,7 +54,7 @@ static inline struct tdp_range everything(const struct test_vm *vm)
 
 static inline struct tdp_stats stats_of(const struct test_vm *vm)
 {
-	struct tdp_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct tdp_stats stats = {.size = (uint32_t)sizeof(stats)};
 
 	assert_int_equal(tdp_stats(vm->mm, &stats), TDP_OK);
 	return stats;
@@ -63,7 +63,7 @@ static inline struct tdp_stats stats_of(const struct test_vm *vm)
 /* What the walker was asked to drop, by anybody; root loads do not count. */
 static inline uint64_t flushes_of(const struct test_vm *vm)
 {
-	struct tdp_emu_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct tdp_emu_stats stats = {.size = (uint32_t)sizeof(stats)};
 
 	assert_int_equal(tdp_emu_stats(vm->emu, &stats), TDP_OK);
 	return stats.flush_range + stats.flush_all + stats.flush_vcpu + stats.reloads;
@@ -72,7 +72,7 @@ static inline uint64_t flushes_of(const struct test_vm *vm)
 /* The same without what concerns one vCPU. */
 static inline uint64_t broadcasts_of(const struct test_vm *vm)
 {
-	struct tdp_emu_stats stats = { .size = (uint32_t)sizeof(stats) };
+	struct tdp_emu_stats stats = {.size = (uint32_t)sizeof(stats)};
 
 	assert_int_equal(tdp_emu_stats(vm->emu, &stats), TDP_OK);
 	return stats.flush_range + stats.flush_all + stats.reloads;
@@ -111,9 +111,23 @@ static inline int translate(const struct test_vm *vm, uint32_t as_id, tdp_gpa_t 
 
 static inline int fault(const struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa, uint32_t access)
 {
-	struct tdp_fault f = { .size = (uint32_t)sizeof(f), .gpa = gpa, .access = access };
+	struct tdp_fault f = {.size = (uint32_t)sizeof(f), .gpa = gpa, .access = access};
 
 	return tdp_fault(vm->cpu[cpu].vcpu, &f, NULL);
+}
+
+/* Log2 of the smallest huge page. */
+static inline uint32_t huge_lg2(const struct test_vm *vm)
+{
+	for (uint32_t level = 1;; level++)
+		if (vm->info.leaf_levels >> level & 1)
+			return test_vm_lg2(vm, level);
+}
+
+/* For cases that depend on no format: once. */
+static inline bool first_format(const struct test_format *fmt)
+{
+	return fmt == &test_formats[0];
 }
 
 /* ---- roots ---- */
@@ -130,7 +144,7 @@ static inline struct tdp_root *root_of(const struct test_vm *vm, uint32_t as_id)
 
 static inline struct tdp_root_view view_of(const struct test_vm *vm, struct tdp_root *root)
 {
-	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+	struct tdp_root_view view = {.size = (uint32_t)sizeof(view)};
 
 	assert_int_equal(tdp_root_view(vm->mm, root, &view), TDP_OK);
 	return view;
@@ -155,9 +169,10 @@ static inline void *aside_thread(void *arg)
 }
 
 /* fn on a thread of its own, waited for: what hooks may not call themselves. */
-static inline void run_aside(struct test_vm *vm, void (*fn)(struct test_vm *vm, void *arg), void *arg)
+static inline void run_aside(struct test_vm *vm, void (*fn)(struct test_vm *vm, void *arg),
+			     void *arg)
 {
-	struct aside a = { vm, fn, arg };
+	struct aside a = {vm, fn, arg};
 	pthread_t thread;
 
 	if (pthread_create(&thread, NULL, aside_thread, &a) != 0)
@@ -172,8 +187,8 @@ struct spy {
 	struct tdp_env env;
 	struct tdp_backend_ops ops;
 	/* Changed before spy_up() is called: */
-	bool sync;            /* the walker does not snoop: table_sync is wanted */
-	uint32_t bbm_level;   /* arm64 */
+	bool sync;          /* the walker does not snoop: table_sync is wanted */
+	uint32_t bbm_level; /* arm64 */
 	uint32_t clear_caps;
 	void *(*phys_to_virt)(void *priv, tdp_pa_t pa);
 	void (*table_state)(void *priv, void *va, uint64_t size, int in_use);

@@ -9,7 +9,7 @@
 
 static struct tdp_root_view root_view(const struct test_vm *vm, uint32_t as_id)
 {
-	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
+	struct tdp_root_view view = {.size = (uint32_t)sizeof(view)};
 	struct tdp_root *root;
 
 	assert_int_equal(tdp_root_get(vm->mm, tdp_role_root(vm->mm, as_id), &root), TDP_OK);
@@ -132,36 +132,41 @@ static void map_sparse(struct test_vm *vm, uint32_t as_id)
 
 	assert_int_equal(test_vm_slot(vm, as_id, 0, size, 0, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
 	for (unsigned i = 0; i < 16; i++)
-		assert_int_equal(tdp_populate(vm->mm, as_id, range_of(size / 16 * i, TEST_PAGE), 0, NULL),
-				 TDP_OK);
-	assert_int_equal(tdp_populate(vm->mm, as_id, range_of(size - TEST_PAGE, TEST_PAGE), 0, NULL),
-			 TDP_OK);
+		assert_int_equal(
+			tdp_populate(vm->mm, as_id, range_of(size / 16 * i, TEST_PAGE), 0, NULL),
+			TDP_OK);
+	assert_int_equal(
+		tdp_populate(vm->mm, as_id, range_of(size - TEST_PAGE, TEST_PAGE), 0, NULL),
+		TDP_OK);
 }
 
 static void every_table_knows_role_and_place(void **state)
 {
-	struct census c = { .as_id = 2 };
+	struct census c = {.as_id = 2};
 	struct test_vm vm;
 	tdp_gpa_t gpa;
 
 	vm_up(&vm, state, NULL);
 	c.vm = &vm;
 	map_sparse(&vm, 2);
-	assert_int_equal(tdp_walk(vm.mm, 2, everything(&vm), TDP_WALK_TABLE_PRE, look_at_table, &c), 0);
+	assert_int_equal(tdp_walk(vm.mm, 2, everything(&vm), TDP_WALK_TABLE_PRE, look_at_table, &c),
+			 0);
 	assert_int_equal(c.tables, tables_of(&vm) - vm.info.root_pages);
 	assert_int_equal(c.entries, c.tables << vm.info.index_lg2);
 	/* A root's pages too; nothing else has a place. */
 	for (uint32_t page = 0; page < vm.info.root_pages; page++) {
 		uint32_t as = 99;
 
-		assert_int_equal(tdp_table_gpa(vm.mm, root_view(&vm, 2).pa + page * TEST_PAGE, 0, &gpa, &as),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_table_gpa(vm.mm, root_view(&vm, 2).pa + page * TEST_PAGE, 0, &gpa, &as),
+			TDP_OK);
 		assert_int_equal(gpa, (uint64_t)page << test_vm_lg2(&vm, vm.info.levels));
 		assert_int_equal(as, 2);
 	}
 	assert_int_equal(tdp_table_gpa(vm.mm, SLOT_PA, 0, &gpa, NULL), TDP_ENOENT);
-	assert_int_equal(tdp_table_gpa(vm.mm, root_view(&vm, 2).pa, 1u << vm.info.index_lg2, &gpa, NULL),
-			 TDP_EINVAL);
+	assert_int_equal(
+		tdp_table_gpa(vm.mm, root_view(&vm, 2).pa, 1u << vm.info.index_lg2, &gpa, NULL),
+		TDP_EINVAL);
 	vm_down(&vm);
 }
 
@@ -181,7 +186,7 @@ static int find_table(void *arg, const struct tdp_visit *v)
 
 static void verify_sees_a_wrong_role(void **state)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 	struct test_vm vm;
 	struct tdpi_table *t;
 
@@ -189,7 +194,7 @@ static void verify_sees_a_wrong_role(void **state)
 	map_sparse(&vm, 0);
 	assert_int_equal(tdp_verify(vm.mm, &report), TDP_OK);
 	for (unsigned level = vm.info.levels - 1; level > 0; level--) { /* the path to 0 */
-		struct first_table first = { .level = level };
+		struct first_table first = {.level = level};
 
 		assert_int_equal(tdp_walk(vm.mm, 0, range_of(0, TEST_PAGE), TDP_WALK_TABLE_PRE,
 					  find_table, &first),
@@ -251,26 +256,24 @@ static void concatenated_roots_work_as_one(void **state)
 	view = root_view(&vm, 0);
 	assert_int_equal(view.pages, pages);
 	assert_int_equal(view.pa & (pages * TEST_PAGE - 1), 0);
-	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
 	for (uint64_t i = 0; i < pages; i++) { /* first and last page that each root page maps */
 		assert_int_equal(test_vm_touch(&vm, 0, i * per_page, TDP_W), 0);
 		assert_int_equal(test_vm_touch(&vm, 0, (i + 1) * per_page - TEST_PAGE, TDP_W), 0);
 	}
 	assert_int_equal(leaves_of(&vm), 2 * pages);
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_LEAF, count_ascending, &next), 0);
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_LEAF, count_ascending, &next),
+			 0);
 	assert_int_equal(next, test_vm_size(&vm));
 	/* A range over the border of two root pages. */
-	assert_int_equal(tdp_zap(vm.mm, 0, range_of(per_page - TEST_PAGE, 2 * TEST_PAGE), 0), TDP_OK);
+	assert_int_equal(tdp_zap(vm.mm, 0, range_of(per_page - TEST_PAGE, 2 * TEST_PAGE), 0),
+			 TDP_OK);
 	assert_int_equal(leaves_of(&vm), 2 * pages - 2);
 	assert_int_equal(tdp_emu_cached(vm.emu, per_page - TEST_PAGE, 2 * TEST_PAGE), 0);
 	assert_int_equal(tdp_zap(vm.mm, 0, everything(&vm), 0), TDP_OK);
 	assert_int_equal(leaves_of(&vm), 0);
 	vm_down(&vm);
-}
-
-static bool first_format(const struct test_format *fmt)
-{
-	return fmt == &test_formats[0];
 }
 
 static void levels_are_picked(void **state)
@@ -280,22 +283,24 @@ static void levels_are_picked(void **state)
 		uint32_t gpa_bits, forced;
 		int want;
 	} table[] = {
-		{ TDP_FMT_EPT, 32, 0, 4 },	     { TDP_FMT_EPT, 39, 0, 4 },
-		{ TDP_FMT_EPT, 48, 0, 4 },	     { TDP_FMT_EPT, 49, 0, 5 },
-		{ TDP_FMT_EPT, 52, 0, 5 },	     { TDP_FMT_EPT, 40, 5, 5 },
-		{ TDP_FMT_EPT, 49, 4, TDP_ERANGE },  { TDP_FMT_EPT, 40, 3, TDP_ERANGE },
-		{ TDP_FMT_EPT, 53, 0, TDP_ERANGE },  { TDP_FMT_NPT, 48, 0, 4 },
-		{ TDP_FMT_NPT, 49, 0, 5 },	     { TDP_FMT_NPT, 48, 5, 5 },
-		{ TDP_FMT_S2_4K, 34, 0, 2 },	     { TDP_FMT_S2_4K, 35, 0, 3 },
-		{ TDP_FMT_S2_4K, 43, 0, 3 },	     { TDP_FMT_S2_4K, 44, 0, 4 },
-		{ TDP_FMT_S2_4K, 48, 0, 4 },	     { TDP_FMT_S2_4K, 40, 4, TDP_ENOTSUP },
-		{ TDP_FMT_TEST, 32, 0, 5 },
+		{TDP_FMT_EPT, 32, 0, 4},          {TDP_FMT_EPT, 39, 0, 4},
+		{TDP_FMT_EPT, 48, 0, 4},          {TDP_FMT_EPT, 49, 0, 5},
+		{TDP_FMT_EPT, 52, 0, 5},          {TDP_FMT_EPT, 40, 5, 5},
+		{TDP_FMT_EPT, 49, 4, TDP_ERANGE}, {TDP_FMT_EPT, 40, 3, TDP_ERANGE},
+		{TDP_FMT_EPT, 53, 0, TDP_ERANGE}, {TDP_FMT_NPT, 48, 0, 4},
+		{TDP_FMT_NPT, 49, 0, 5},          {TDP_FMT_NPT, 48, 5, 5},
+		{TDP_FMT_S2_4K, 34, 0, 2},        {TDP_FMT_S2_4K, 35, 0, 3},
+		{TDP_FMT_S2_4K, 43, 0, 3},        {TDP_FMT_S2_4K, 44, 0, 4},
+		{TDP_FMT_S2_4K, 48, 0, 4},        {TDP_FMT_S2_4K, 40, 4, TDP_ENOTSUP},
+		{TDP_FMT_TEST, 32, 0, 5},
 	};
-	struct tdp_backend_caps caps = { .size = (uint32_t)sizeof(caps), .gpa_bits = 52, .max_levels = 5 };
+	struct tdp_backend_caps caps = {
+		.size = (uint32_t)sizeof(caps), .gpa_bits = 52, .max_levels = 5};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-		int got = tdp_pick_levels(table[i].format, &caps, table[i].gpa_bits, table[i].forced);
+		int got =
+			tdp_pick_levels(table[i].format, &caps, table[i].gpa_bits, table[i].forced);
 
 		if (got != table[i].want)
 			fail_msg("format %u, %u bits, forced %u: %d", (unsigned)table[i].format,

@@ -60,7 +60,7 @@ static void same_role_same_root(void **state)
 
 static void address_spaces_are_apart(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_access a;
 	struct test_vm vm;
 
@@ -84,7 +84,7 @@ static void address_spaces_are_apart(void **state)
 
 static void roots_are_bounded(void **state)
 {
-	struct test_vm_options opts = { .max_roots = 2 };
+	struct test_vm_options opts = {.max_roots = 2};
 	struct tdp_root *a, *b, *c = NULL;
 	struct test_vm vm;
 
@@ -107,7 +107,7 @@ static void roots_are_bounded(void **state)
 
 static void no_memory_no_root(void **state)
 {
-	struct test_vm_options opts = { .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
 	struct tdp_root *root = NULL;
 	struct test_vm vm;
 	int ret = TDP_ENOMEM;
@@ -201,8 +201,8 @@ static void kept_without_users(void **state)
 
 static void one_put_too_many_is_a_bug(void **state)
 {
-	struct test_vm_options opts = { .env_flags = TEST_ENV_QUIET };
-	struct tdp_mm_info info = { .size = (uint32_t)sizeof(info) };
+	struct test_vm_options opts = {.env_flags = TEST_ENV_QUIET};
+	struct tdp_mm_info info = {.size = (uint32_t)sizeof(info)};
 	struct test_vm vm;
 	struct tdp_root *root, *again = NULL;
 
@@ -228,7 +228,7 @@ static void one_put_too_many_is_a_bug(void **state)
 
 static void a_valid_root_keeps_its_last_reference(void **state)
 {
-	struct test_vm_options opts = { .env_flags = TEST_ENV_QUIET };
+	struct test_vm_options opts = {.env_flags = TEST_ENV_QUIET};
 	struct test_vm vm;
 	struct tdp_root *root;
 
@@ -296,7 +296,7 @@ static void destroy_counts_and_waits(void **state)
 	assert_int_equal(test_vm_fini(&vm), 0);
 
 	/* What it counts as lost it gives back all the same. */
-	vm_up(&vm, state, &(struct test_vm_options){ .env_flags = TEST_ENV_QUIET });
+	vm_up(&vm, state, &(struct test_vm_options){.env_flags = TEST_ENV_QUIET});
 	tdp_vcpu_destroy(vm.cpu[0].vcpu);
 	tdp_emu_vcpu_destroy(vm.cpu[0].emu);
 	vm.cpus = 0;
@@ -331,7 +331,7 @@ static int note_table(void *arg, const struct tdp_visit *visit)
 
 static void only_roots_are_roots(void **state)
 {
-	struct tables t = { .count = 0 };
+	struct tables t = {.count = 0};
 	struct test_vm vm;
 	struct tdp_root *root;
 	tdp_pa_t pa;
@@ -341,7 +341,8 @@ static void only_roots_are_roots(void **state)
 	root = root_of(&vm, 0);
 	pa = view_of(&vm, root).pa;
 	assert_true(tdp_is_root(vm.mm, pa));
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t), 0);
+	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t),
+			 0);
 	assert_true(t.count > 0);
 	for (size_t i = 0; i < t.count; i++)
 		assert_false(tdp_is_root(vm.mm, t.pa[i]));
@@ -358,19 +359,17 @@ static void only_roots_are_roots(void **state)
 
 static void metadata_by_arithmetic(void **state)
 {
-	static const struct test_vm_options hosts[] = { { .chunk_lg2 = 0 },
-							{ .env_flags = TEST_ENV_HOOKS },
-							{ .chunk_lg2 = TEST_CHUNK_SMALL } };
+	static const struct test_vm_options hosts[] = {
+		{.chunk_lg2 = 0}, {.env_flags = TEST_ENV_HOOKS}, {.chunk_lg2 = TEST_CHUNK_SMALL}};
 
 	for (size_t h = 0; h < ARRAY_LEN(hosts); h++) {
-		struct tables t = { .count = 0 };
+		struct tables t = {.count = 0};
 		struct test_vm vm;
 
 		vm_up(&vm, state, &hosts[h]);
 		map_ram(&vm, 0, SLOT_PA);
-		assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table,
-					  &t),
-				 0);
+		assert_int_equal(
+			tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, note_table, &t), 0);
 		assert_true(t.count > 0);
 		for (size_t i = 0; i < t.count; i++) {
 			const struct tdpi_table *meta = tdpi_table_at(vm.mm, t.pa[i]);
@@ -379,7 +378,8 @@ static void metadata_by_arithmetic(void **state)
 			assert_int_equal((uintptr_t)meta & (TDPI_META_SIZE - 1), 0);
 			assert_int_equal(tdpi_table_pa(vm.mm, meta), t.pa[i]);
 			assert_int_equal(meta->gfn, t.gpa[i] >> TDP_PAGE_LG2);
-			assert_ptr_equal(tdpi_table_of(vm.mm, tdpi_table_entries(vm.mm, meta)), meta);
+			assert_ptr_equal(tdpi_table_of(vm.mm, tdpi_table_entries(vm.mm, meta)),
+					 meta);
 		}
 		vm_down(&vm);
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Roots that are invalid: at once for all, out of the way of most, torn down in steps (rows R of FEATURES.md). */
+/*
+ * Roots that are invalid: at once for all, out of the way of most, torn down in steps (rows R
+ * of FEATURES.md).
+ */
 #include "machine.h"
 
 #include "engine/engine.h"
@@ -34,7 +37,7 @@ static int note_visit(void *arg, const struct tdp_visit *visit)
 static struct contents *contents_of(const struct test_vm *vm, struct tdp_root *root)
 {
 	struct contents *c = calloc(1, sizeof(*c));
-	struct tdpi_span all = { 0, test_vm_size(vm) >> TDP_PAGE_LG2 };
+	struct tdpi_span all = {0, test_vm_size(vm) >> TDP_PAGE_LG2};
 
 	assert_non_null(c);
 	tdpi_rcu_lock(vm->mm);
@@ -47,7 +50,7 @@ static struct contents *contents_of(const struct test_vm *vm, struct tdp_root *r
 
 static void invalidate_costs_roots_not_mappings(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct tdp_emu_exit ex;
 	struct test_vm vm;
 	struct tdp_root *old, *fresh;
@@ -65,7 +68,8 @@ static void invalidate_costs_roots_not_mappings(void **state)
 	assert_int_equal(atomic_load(&vm.env.yield_asked), asked);
 	assert_int_equal(tdp_emu_cached(vm.emu, 0, RAM), 0);
 	for (uint32_t cpu = 0; cpu < 2; cpu++) {
-		assert_int_equal(tdp_emu_access(vm.cpu[cpu].emu, 0x7000, TDP_W, &ex), TDP_EMU_RELOAD);
+		assert_int_equal(tdp_emu_access(vm.cpu[cpu].emu, 0x7000, TDP_W, &ex),
+				 TDP_EMU_RELOAD);
 		assert_int_equal(tdp_vcpu_load(vm.cpu[cpu].vcpu), TDP_OK);
 	}
 	fresh = root_of(&vm, 0);
@@ -103,7 +107,7 @@ static void invalid_roots_are_left_alone(void **state)
 	struct test_vm vm;
 	struct tdp_root *old;
 	struct contents *before, *after;
-	struct tdp_range all = { 0, RAM };
+	struct tdp_range all = {0, RAM};
 	uint64_t young = 1, made = 1;
 
 	vm_up(&vm, state, NULL);
@@ -182,7 +186,7 @@ static void zap_beside_a_teardown(void **state)
 
 static void reclaim_is_quiet(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_vm vm;
 	uint64_t flushes, rounds = 0;
 

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Table pages: where they come from, when they go, who may look at them until then (rows U, R of FEATURES.md). */
+/*
+ * Table pages: where they come from, when they go, who may look at them until then (rows U, R
+ * of FEATURES.md).
+ */
 #include "machine.h"
 
 #include "mm/table.h"
 
 #define RAM (2 * MIB)
-
-static uint32_t huge_lg2(const struct test_vm *vm)
-{
-	for (uint32_t level = 1;; level++)
-		if (vm->info.leaf_levels >> level & 1)
-			return test_vm_lg2(vm, level);
-}
 
 /* A page every sixteenth of the space: many tables, few leaves. */
 static void map_sparse(struct test_vm *vm)
@@ -27,12 +23,14 @@ static void map_sparse(struct test_vm *vm)
 
 static void cut_off_tables_come_back(void **state)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
 	map_sparse(&vm);
-	assert_int_equal(tdp_zap(vm.mm, 0, range_of(test_vm_size(&vm) / 2, test_vm_size(&vm) / 2), 0), TDP_OK);
+	assert_int_equal(
+		tdp_zap(vm.mm, 0, range_of(test_vm_size(&vm) / 2, test_vm_size(&vm) / 2), 0),
+		TDP_OK);
 	assert_int_equal(tdp_verify(vm.mm, &report), TDP_OK);
 	assert_true(report.retired > 0);
 	assert_int_equal(report.allocated, report.tables + report.retired + report.cached);
@@ -63,8 +61,8 @@ static int first_tables(void *arg, const struct tdp_visit *v)
 
 static void tables_wait_for_readers(void **state)
 {
-	struct tdp_visit path[TDP_LEVELS_MAX] = { 0 };
-	struct tdp_path leaf = { .size = (uint32_t)sizeof(leaf) };
+	struct tdp_visit path[TDP_LEVELS_MAX] = {0};
+	struct tdp_path leaf = {.size = (uint32_t)sizeof(leaf)};
 	const struct tdp_visit *next = path;
 	struct tdpi_locked l;
 	struct test_vm vm;
@@ -76,8 +74,9 @@ static void tables_wait_for_readers(void **state)
 	assert_int_equal(leaf.kind[0], TDP_ENTRY_LEAF);
 	tables = atomic_load(&vm.env.tables);
 	tdpi_rcu_lock(vm.mm);
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, first_tables, &next),
-			 TDP_EEXIST);
+	assert_int_equal(
+		tdp_walk(vm.mm, 0, everything(&vm), TDP_WALK_TABLE_PRE, first_tables, &next),
+		TDP_EEXIST);
 	run_aside(&vm, zap_all_aside, NULL);
 	/* Unlinked and flushed, but here is a reader: what it has found is whole, and marked. */
 	assert_int_equal(atomic_load(&vm.env.tables), tables);
@@ -100,7 +99,7 @@ static void tables_wait_for_readers(void **state)
 /* The walker keeps pointers to tables until it is told. Freed pages are traps for it. */
 static void the_walker_meets_no_freed_table(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct tdp_emu_exit ex;
 	struct test_vm vm;
 
@@ -109,7 +108,7 @@ static void the_walker_meets_no_freed_table(void **state)
 	for (unsigned how = 0; how < 5; how++) {
 		tdp_gpa_t gpa = TEST_PAGE * 3;
 		uint64_t huge = (uint64_t)1 << huge_lg2(&vm);
-		struct tdp_path path = { .size = (uint32_t)sizeof(path) };
+		struct tdp_path path = {.size = (uint32_t)sizeof(path)};
 
 		for (uint32_t cpu = 0; cpu < 2; cpu++)
 			assert_int_equal(test_vm_touch(&vm, cpu, gpa, TDP_W), 0);
@@ -130,7 +129,8 @@ static void the_walker_meets_no_freed_table(void **state)
 			assert_int_equal(tdp_zap_table(vm.mm, next[-1].pa), TDP_OK);
 		} else if (how == 3) {
 			for (uint64_t at = 0; at < huge; at += TEST_PAGE)
-				assert_int_equal(tdp_zap(vm.mm, 0, range_of(at, TEST_PAGE), 0), TDP_OK);
+				assert_int_equal(tdp_zap(vm.mm, 0, range_of(at, TEST_PAGE), 0),
+						 TDP_OK);
 			assert_true(tdp_compact(vm.mm, 0, everything(&vm)) > 0);
 		} else {
 			assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
@@ -141,8 +141,8 @@ static void the_walker_meets_no_freed_table(void **state)
 		test_rcu_run();
 		for (uint32_t cpu = 0; cpu < 2; cpu++)
 			for (unsigned page = 0; page < 16; page++)
-				assert_true(tdp_emu_access(vm.cpu[cpu].emu, page * TEST_PAGE, TDP_R, &ex) !=
-					    TDP_EMU_BUS_ERROR);
+				assert_true(tdp_emu_access(vm.cpu[cpu].emu, page * TEST_PAGE, TDP_R,
+							   &ex) != TDP_EMU_BUS_ERROR);
 		assert_int_equal(test_vm_check(&vm), 0); /* no violation was told */
 		assert_int_equal(tdp_zap(vm.mm, 0, everything(&vm), 0), TDP_OK);
 	}
@@ -198,13 +198,15 @@ static void empty_tables_are_compacted(void **state)
 	tables = tables_of(&vm);
 	assert_int_equal(tdp_compact(vm.mm, 0, everything(&vm)), 0);
 	for (unsigned i = 1; i < 16; i++) /* one page at a time: its tables stay */
-		assert_int_equal(tdp_zap(vm.mm, 0, range_of(size / 16 * i + i * TEST_PAGE, TEST_PAGE), 0),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_zap(vm.mm, 0, range_of(size / 16 * i + i * TEST_PAGE, TEST_PAGE), 0),
+			TDP_OK);
 	assert_int_equal(tables_of(&vm), tables);
 	freed = tdp_compact(vm.mm, 0, everything(&vm));
 	left = tables_of(&vm);
 	assert_int_equal(freed, tables - left);
-	assert_int_equal(left, vm.info.root_pages + vm.info.levels - 1); /* the path to the page at 0 */
+	assert_int_equal(left,
+			 vm.info.root_pages + vm.info.levels - 1); /* the path to the page at 0 */
 	assert_int_equal(translate(&vm, 0, 0, NULL), TDP_OK);
 	assert_int_equal(tdp_zap(vm.mm, 0, range_of(0, TEST_PAGE), 0), TDP_OK);
 	assert_int_equal(tdp_compact(vm.mm, 0, everything(&vm)), vm.info.levels - 1);
@@ -216,14 +218,15 @@ static void empty_tables_are_compacted(void **state)
 
 static void a_topped_up_fault_allocates_nothing(void **state)
 {
-	struct test_vm_options opts = { .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
 	struct test_dump before, after;
 	struct test_vm vm;
 
 	vm_up(&vm, state, &opts);
 	map_sparse(&vm);
 	for (unsigned i = 0; i < 4; i++) {
-		tdp_gpa_t gpa = test_vm_size(&vm) / 16 * 5 + test_vm_size(&vm) / 64 * (i + 1) % test_vm_size(&vm);
+		tdp_gpa_t gpa = test_vm_size(&vm) / 16 * 5 +
+				test_vm_size(&vm) / 64 * (i + 1) % test_vm_size(&vm);
 
 		assert_int_equal(tdp_vcpu_topup(vm.cpu[0].vcpu), TDP_OK);
 		test_env_fail(&vm.env, 1);
@@ -246,10 +249,10 @@ static void a_topped_up_fault_allocates_nothing(void **state)
 
 static void any_host_memory_serves(void **state)
 {
-	static const struct test_vm_options hosts[] = { { .chunk_lg2 = 0 },
-							{ .env_flags = TEST_ENV_HOOKS },
-							{ .chunk_lg2 = TEST_CHUNK_SMALL },
-							{ .chunk_lg2 = 22 } };
+	static const struct test_vm_options hosts[] = {{.chunk_lg2 = 0},
+						       {.env_flags = TEST_ENV_HOOKS},
+						       {.chunk_lg2 = TEST_CHUNK_SMALL},
+						       {.chunk_lg2 = 22}};
 	struct test_dump first, dump;
 
 	for (size_t h = 0; h < ARRAY_LEN(hosts); h++) {
@@ -268,11 +271,14 @@ static void any_host_memory_serves(void **state)
 	test_dump_free(&first);
 }
 
-/* The bound that a host can reserve from: with exactly that much, nothing runs out, wherever it lies. */
+/*
+ * The bound that a host can reserve from: with exactly that much, nothing runs out, wherever
+ * it lies.
+ */
 static void the_worst_case_is_known(void **state)
 {
 	for (unsigned i = 0; i < 8; i++) {
-		struct test_vm_options opts = { .chunk_lg2 = 0 };
+		struct test_vm_options opts = {.chunk_lg2 = 0};
 		uint64_t bytes = (i % 2 ? 5 * MIB : 3 * TEST_PAGE), bound;
 		tdp_gpa_t gpa;
 		struct test_vm vm;
@@ -283,8 +289,11 @@ static void the_worst_case_is_known(void **state)
 		opts.table_limit = bound;
 		vm_up(&vm, state, &opts);
 		/* Across the middle, where every level needs two; and shifted from there. */
-		gpa = test_vm_size(&vm) / 2 - bytes / 2 / TEST_PAGE * TEST_PAGE + (i / 2) * 7 * TEST_PAGE;
-		assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+		gpa = test_vm_size(&vm) / 2 - bytes / 2 / TEST_PAGE * TEST_PAGE +
+		      (i / 2) * 7 * TEST_PAGE;
+		assert_int_equal(
+			test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL),
+			TDP_OK);
 		assert_int_equal(tdp_populate(vm.mm, 0, range_of(gpa, bytes), 0, NULL), TDP_OK);
 		assert_true(stats_of(&vm).table_bytes <= bound);
 		vm_down(&vm);
@@ -315,8 +324,8 @@ static void look_at_freed(void *priv, void *va, uint64_t size, int in_use)
 static void freed_tables_are_scrubbed_on_request(void **state)
 {
 	for (unsigned on = 0; on < 2; on++) {
-		struct test_vm_options opts = { .mm_flags = on ? TDP_MM_SCRUB : 0 };
-		struct spy spy = { .table_state = look_at_freed };
+		struct test_vm_options opts = {.mm_flags = on ? TDP_MM_SCRUB : 0};
+		struct spy spy = {.table_state = look_at_freed};
 		struct test_vm helper;
 
 		vm_up(&helper, state, NULL);
@@ -325,7 +334,8 @@ static void freed_tables_are_scrubbed_on_request(void **state)
 		scrub.zero = scrub.other = 0;
 		spy_up(&spy, state, &opts);
 		/* Leaves that stay in the tables that are cut off. */
-		assert_int_equal(test_vm_slot(&spy.vm, 0, 0, test_vm_size(&spy.vm), 0, TDP_SLOT_FORCE_4K, NULL),
+		assert_int_equal(test_vm_slot(&spy.vm, 0, 0, test_vm_size(&spy.vm), 0,
+					      TDP_SLOT_FORCE_4K, NULL),
 				 TDP_OK);
 		assert_int_equal(tdp_populate(spy.vm.mm, 0, range_of(0, RAM), 0, NULL), TDP_OK);
 		assert_int_equal(tdp_zap(spy.vm.mm, 0, everything(&spy.vm), 0), TDP_OK);
@@ -390,21 +400,23 @@ static int compare_table(void *arg, const struct tdp_visit *v)
 
 static void compare_all(struct spy *spy)
 {
-	struct compare c = { spy->arg, spy->vm.mm, 0 };
+	struct compare c = {spy->arg, spy->vm.mm, 0};
 	const unsigned char *root = (const void *)tdpi_table_entries(c.mm, c.mm->roots->table);
 	size_t used = sizeof(uint64_t) << c.mm->index_lg2;
 
-	assert_int_equal(tdp_walk(spy->vm.mm, 0, everything(&spy->vm), TDP_WALK_TABLE_PRE, compare_table, &c),
+	assert_int_equal(tdp_walk(spy->vm.mm, 0, everything(&spy->vm), TDP_WALK_TABLE_PRE,
+				  compare_table, &c),
 			 0);
 	compared += c.tables;
 	for (uint32_t page = 0; page < spy->vm.info.root_pages; page++)
-		assert_memory_equal(root + page * 4096, shadow_of(spy->arg, root + page * 4096), used);
+		assert_memory_equal(root + page * 4096, shadow_of(spy->arg, root + page * 4096),
+				    used);
 	assert_false(c.shadow->full);
 }
 
 static void every_write_is_synced(void **state)
 {
-	struct spy spy = { .sync = true, .on_sync = to_shadow };
+	struct spy spy = {.sync = true, .on_sync = to_shadow};
 	struct test_vm *vm = &spy.vm;
 	struct test_rand r;
 	uint64_t half, bits[8];
@@ -422,20 +434,15 @@ static void every_write_is_synced(void **state)
 	/* The walker itself stays out: the bits that it sets need no sync. */
 	for (unsigned i = 0; i < 160; i++) {
 		uint64_t huge = (uint64_t)1 << huge_lg2(vm);
-		tdp_gpa_t gpa = (i % 3 ? test_below(&r, 4 * huge) : half - RAM + test_below(&r, RAM)) &
-				~(TEST_PAGE - 1);
+		tdp_gpa_t gpa =
+			(i % 3 ? test_below(&r, 4 * huge) : half - RAM + test_below(&r, RAM)) &
+			~(TEST_PAGE - 1);
 		struct tdp_range range = range_of(gpa & ~(huge - 1), huge);
 
 		switch (i % 16) {
-		case 3:
-			assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK);
-			break;
-		case 5:
-			assert_int_equal(tdp_write_protect(vm->mm, 0, range), TDP_OK);
-			break;
-		case 6:
-			assert_true(tdp_age(vm->mm, 0, range, NULL) >= 0);
-			break;
+		case 3: assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK); break;
+		case 5: assert_int_equal(tdp_write_protect(vm->mm, 0, range), TDP_OK); break;
+		case 6: assert_true(tdp_age(vm->mm, 0, range, NULL) >= 0); break;
 		case 8:
 			assert_int_equal(tdp_collapse(vm->mm, 0, everything(vm), 0, NULL), TDP_OK);
 			break;
@@ -454,13 +461,14 @@ static void every_write_is_synced(void **state)
 			assert_int_equal(tdp_zap(vm->mm, 0, range, TDP_ZAP_KEEP_YOUNG), TDP_OK);
 			break;
 		case 13:
-			assert_int_equal(tdp_write_track(vm->mm, 0, range_of(half - RAM, TEST_PAGE), true),
-					 TDP_OK);
-			assert_int_equal(tdp_write_track(vm->mm, 0, range_of(half - RAM, TEST_PAGE), false),
-					 TDP_OK);
+			assert_int_equal(
+				tdp_write_track(vm->mm, 0, range_of(half - RAM, TEST_PAGE), true),
+				TDP_OK);
+			assert_int_equal(
+				tdp_write_track(vm->mm, 0, range_of(half - RAM, TEST_PAGE), false),
+				TDP_OK);
 			break;
-		default:
-			assert_true(fault(vm, 0, gpa, i & 1 ? TDP_W : TDP_R) >= 0);
+		default: assert_true(fault(vm, 0, gpa, i & 1 ? TDP_W : TDP_R) >= 0);
 		}
 		compare_all(&spy);
 		test_rcu_run();
@@ -490,11 +498,11 @@ static void *step(void *priv, tdp_pa_t pa)
 
 static void walks_stay_in_sections(void **state)
 {
-	struct test_vm_options opts = { .env_flags = TEST_ENV_HOOKS };
-	struct spy spy = { .phys_to_virt = step };
+	struct test_vm_options opts = {.env_flags = TEST_ENV_HOOKS};
+	struct spy spy = {.phys_to_virt = step};
 	struct test_vm *vm = &spy.vm, helper;
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
-	struct tdp_path path = { .size = (uint32_t)sizeof(path) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
+	struct tdp_path path = {.size = (uint32_t)sizeof(path)};
 	uint64_t bits[8];
 	char text[400];
 	uint32_t id;

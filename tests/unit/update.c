@@ -12,24 +12,12 @@ static void small_ram(struct test_vm *vm, uint32_t flags, uint32_t *id)
 	assert_int_equal(test_vm_slot(vm, 0, 0, RAM, SLOT_PA, flags, id), TDP_OK);
 }
 
-static uint32_t huge_lg2(const struct test_vm *vm)
-{
-	for (uint32_t level = 1;; level++)
-		if (vm->info.leaf_levels >> level & 1)
-			return test_vm_lg2(vm, level);
-}
-
 /* ---- one entry ---- */
-
-static bool first_format(const struct test_format *fmt)
-{
-	return fmt == &test_formats[0];
-}
 
 static void a_lost_update_changes_nothing(void **state)
 {
-	tdpi_entry_t entry = { 0x1100 };
-	struct tdpi_locked l = { NULL };
+	tdpi_entry_t entry = {0x1100};
+	struct tdpi_locked l = {NULL};
 	uint64_t old = 0x1000;
 
 	(void)state;
@@ -73,7 +61,7 @@ static void *fault_same(void *arg)
 /* Two vCPUs fault on the same pages at once: each page is mapped, and counted, once. */
 static void racing_faults_count_once(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_vm vm;
 	pthread_barrier_t start;
 	struct race r[2];
@@ -85,11 +73,11 @@ static void racing_faults_count_once(void **state)
 	pthread_barrier_init(&start, NULL, 3);
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(tdp_vcpu_load(vm.cpu[i].vcpu), TDP_OK);
-		r[i] = (struct race){ .vm = &vm, .cpu = i, .start = &start, .rounds = ROUNDS };
+		r[i] = (struct race){.vm = &vm, .cpu = i, .start = &start, .rounds = ROUNDS};
 		assert_int_equal(pthread_create(&thread[i], NULL, fault_same, &r[i]), 0);
 	}
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+		struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 
 		pthread_barrier_wait(&start);
 		pthread_barrier_wait(&start);
@@ -125,7 +113,7 @@ static void fault_in_resolve(struct test_backing *b, tdp_gpa_t gpa)
 /* Between the look-up of a page and its installation another vCPU has installed it. */
 static void the_second_fault_counts_nothing(void **state)
 {
-	struct test_vm_options opts = { .cpus = 2 };
+	struct test_vm_options opts = {.cpus = 2};
 	struct test_backing b;
 	struct tdp_slot_desc desc;
 	struct test_vm vm;
@@ -140,7 +128,8 @@ static void the_second_fault_counts_nothing(void **state)
 	b.on_resolve_arg = &vm;
 	for (unsigned page = 0; page < 4; page++) {
 		b.on_resolve = fault_in_resolve;
-		assert_int_equal(fault(&vm, 0, page * TEST_PAGE, page & 1 ? TDP_W : TDP_R), TDP_FAULT_SPURIOUS);
+		assert_int_equal(fault(&vm, 0, page * TEST_PAGE, page & 1 ? TDP_W : TDP_R),
+				 TDP_FAULT_SPURIOUS);
 		assert_null(b.on_resolve);
 		assert_int_equal(leaves_of(&vm), page + 1);
 		assert_int_equal(test_vm_check(&vm), 0);
@@ -175,17 +164,17 @@ static void *write_once_a_round(void *arg)
 }
 
 /*
- * One thread clears Accessed all the time while the MMU sets Accessed, then Dirty: Dirty stays, round by round,
- * until a harvest takes it, and no permission gets lost.
+ * One thread clears Accessed all the time while the MMU sets Accessed, then Dirty: Dirty stays,
+ * round by round, until a harvest takes it, and no permission gets lost.
  */
 static void clearing_accessed_keeps_dirty(void **state)
 {
 	enum { ROUNDS = 1500 };
-	struct test_vm_options opts = { .emu_flags = TDP_EMU_NO_TLB };
+	struct test_vm_options opts = {.emu_flags = TDP_EMU_NO_TLB};
 	struct test_vm vm;
 	pthread_barrier_t start;
 	_Atomic bool stop = false;
-	struct race r = { .vm = &vm, .stop = &stop, .start = &start, .rounds = ROUNDS };
+	struct race r = {.vm = &vm, .stop = &stop, .start = &start, .rounds = ROUNDS};
 	pthread_t thread;
 	uint64_t bits[8];
 	uint32_t id, lost = 0;
@@ -215,7 +204,7 @@ static void clearing_accessed_keeps_dirty(void **state)
 
 static void same_word_is_not_written(void **state)
 {
-	struct spy spy = { .sync = true };
+	struct spy spy = {.sync = true};
 	struct test_vm *vm = &spy.vm;
 	struct test_dump before, after;
 	uint64_t syncs, flushes;
@@ -260,21 +249,13 @@ static void churn(struct test_vm *vm, struct test_rand *r, unsigned steps)
 		struct tdp_range range = range_of(gpa & ~(len - 1), len);
 
 		switch (test_below(r, 8)) {
-		case 0:
-			assert_int_equal(tdp_zap(vm->mm, 0, range, 0), TDP_OK);
-			break;
-		case 1:
-			assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK);
-			break;
-		case 2:
-			assert_true(tdp_age(vm->mm, 0, range, NULL) >= 0);
-			break;
+		case 0: assert_int_equal(tdp_zap(vm->mm, 0, range, 0), TDP_OK); break;
+		case 1: assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK); break;
+		case 2: assert_true(tdp_age(vm->mm, 0, range, NULL) >= 0); break;
 		case 3:
 			assert_int_equal(tdp_collapse(vm->mm, 0, everything(vm), 0, NULL), TDP_OK);
 			break;
-		case 4:
-			assert_int_equal(tdp_write_protect(vm->mm, 0, range), TDP_OK);
-			break;
+		case 4: assert_int_equal(tdp_write_protect(vm->mm, 0, range), TDP_OK); break;
 		default: /* memory below the middle, MMIO above */
 			test_vm_access(vm, 0, gpa, TDP_W, NULL);
 		}
@@ -283,7 +264,7 @@ static void churn(struct test_vm *vm, struct test_rand *r, unsigned steps)
 
 static void statistics_are_a_recount(void **state)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
 	struct tdp_stats stats;
 	struct test_rand r;
 	struct test_vm vm;
@@ -320,7 +301,8 @@ struct counter {
 
 static int check_count(struct counter *c, unsigned level)
 {
-	if (c->table[level]->present != c->present[level] || c->table[level]->mmio != c->mmio[level])
+	if (c->table[level]->present != c->present[level] ||
+	    c->table[level]->mmio != c->mmio[level])
 		return TDP_EIO;
 	c->checked++;
 	return 0;
@@ -344,8 +326,8 @@ static int count_entries(void *arg, const struct tdp_visit *v)
 
 static void tables_know_how_many_entries_they_have(void **state)
 {
-	struct tdp_report report = { .size = (uint32_t)sizeof(report) };
-	struct counter c = { .checked = 0 };
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
+	struct counter c = {.checked = 0};
 	struct test_rand r;
 	struct test_vm vm;
 
@@ -357,12 +339,14 @@ static void tables_know_how_many_entries_they_have(void **state)
 	for (unsigned i = 0; i < 8; i++) /* MMIO entries, of which some go again */
 		test_vm_access(&vm, 0, test_vm_size(&vm) - (i + 1) * TEST_PAGE, TDP_R, NULL);
 	assert_true(stats_of(&vm).mmio >= 8);
-	assert_int_equal(tdp_zap(vm.mm, 0, range_of(test_vm_size(&vm) - 3 * TEST_PAGE, 2 * TEST_PAGE), 0),
-			 TDP_OK);
-	assert_int_equal(tdp_walk(vm.mm, 0, everything(&vm),
-				  TDP_WALK_LEAF | TDP_WALK_MMIO | TDP_WALK_TABLE_PRE | TDP_WALK_TABLE_POST,
-				  count_entries, &c),
-			 0);
+	assert_int_equal(
+		tdp_zap(vm.mm, 0, range_of(test_vm_size(&vm) - 3 * TEST_PAGE, 2 * TEST_PAGE), 0),
+		TDP_OK);
+	assert_int_equal(
+		tdp_walk(vm.mm, 0, everything(&vm),
+			 TDP_WALK_LEAF | TDP_WALK_MMIO | TDP_WALK_TABLE_PRE | TDP_WALK_TABLE_POST,
+			 count_entries, &c),
+		0);
 	assert_int_equal(c.checked, tables_of(&vm) - vm.info.root_pages);
 	assert_true(c.checked > 0);
 	/* And the checker counts them. */
@@ -404,7 +388,7 @@ static void at_sync(struct spy *spy, const void *va, uint64_t len)
 
 static void a_split_is_complete_before_it_is_linked(void **state)
 {
-	struct spy spy = { .sync = true };
+	struct spy spy = {.sync = true};
 	struct test_vm *vm = &spy.vm;
 	struct syncs *s = calloc(1, sizeof(*s));
 	uint64_t lg2, tables;
@@ -419,9 +403,13 @@ static void a_split_is_complete_before_it_is_linked(void **state)
 	s->vm = vm;
 	spy.arg = s;
 	spy.on_sync = at_sync;
-	assert_int_equal(tdp_split(vm->mm, 0, range_of(0, (uint64_t)1 << lg2), TDP_PAGE_LG2), TDP_OK);
+	assert_int_equal(tdp_split(vm->mm, 0, range_of(0, (uint64_t)1 << lg2), TDP_PAGE_LG2),
+			 TDP_OK);
 	spy.on_sync = NULL;
-	/* Each new table was written in one go, then one word linked it (two with break-before-make). */
+	/*
+	 * Each new table was written in one go, then one word linked it (two with break-
+	 * before-make).
+	 */
 	assert_false(s->broken);
 	assert_int_equal(s->pages, tables_of(vm) - tables);
 	assert_true(s->words >= 1 && s->words <= 2);
@@ -447,7 +435,8 @@ static void *read_on(void *arg)
 			r->bad++;
 		/* With break-before-make the MMU may fault, and waits. */
 		if (vm->info.format != TDP_FMT_S2_4K && vm->info.format != TDP_FMT_TEST &&
-		    (tdp_emu_access(vm->cpu[0].emu, gpa, TDP_R, &ex) != TDP_EMU_OK || ex.pa != SLOT_PA + gpa))
+		    (tdp_emu_access(vm->cpu[0].emu, gpa, TDP_R, &ex) != TDP_EMU_OK ||
+		     ex.pa != SLOT_PA + gpa))
 			r->bad++;
 	} while (!atomic_load(r->stop));
 	vm->env.env.rcu->thread_unregister();
@@ -456,10 +445,10 @@ static void *read_on(void *arg)
 
 static void nobody_sees_a_hole_in_a_split(void **state)
 {
-	struct test_vm_options opts = { .emu_flags = TDP_EMU_NO_TLB };
+	struct test_vm_options opts = {.emu_flags = TDP_EMU_NO_TLB};
 	struct test_vm vm;
 	_Atomic bool stop = false;
-	struct race r = { .vm = &vm, .stop = &stop };
+	struct race r = {.vm = &vm, .stop = &stop};
 	struct tdp_range range;
 	pthread_t thread;
 	uint64_t made;
@@ -486,11 +475,12 @@ static void nobody_sees_a_hole_in_a_split(void **state)
 
 static void live_sizes_are_broken_first(void **state)
 {
-	bool bbm = format_of(state)->format == TDP_FMT_S2_4K || format_of(state)->format == TDP_FMT_TEST;
+	bool bbm = format_of(state)->format == TDP_FMT_S2_4K ||
+		   format_of(state)->format == TDP_FMT_TEST;
 
 	for (uint32_t level = 0; level < 3; level += 2) {
-		struct test_vm_options opts = { .emu_flags = level ? 0 : TDP_EMU_CHECK_TWINS };
-		struct spy spy = { .bbm_level = level };
+		struct test_vm_options opts = {.emu_flags = level ? 0 : TDP_EMU_CHECK_TWINS};
+		struct spy spy = {.bbm_level = level};
 		struct test_vm *vm = &spy.vm;
 		struct tdp_range range;
 		uint64_t breaks;
@@ -516,14 +506,15 @@ static void live_sizes_are_broken_first(void **state)
 
 static void populate_without_memory_changes_nothing(void **state)
 {
-	struct test_vm_options opts = { .chunk_lg2 = TEST_CHUNK_SMALL };
+	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
 	struct test_vm vm;
 	struct test_dump before, after;
 	uint64_t refused = 0;
 	int ret = TDP_ENOMEM;
 
 	vm_up(&vm, state, &opts);
-	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
 	assert_int_equal(test_vm_touch(&vm, 0, 0, TDP_W), 0);
 	for (int64_t n = 1; ret == TDP_ENOMEM; n++) {
 		/* More tables than a chunk has pages. */
@@ -558,9 +549,11 @@ static void strict_calls_refuse(void **state)
 	struct test_vm vm;
 
 	vm_up(&vm, state, NULL);
-	assert_int_equal(test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, TDP_R | TDP_W, TDP_PAGE_LG2), TDP_OK);
+	assert_int_equal(
+		test_backing_init(&b, &vm.env, 0, MIB, SLOT_PA, TDP_R | TDP_W, TDP_PAGE_LG2),
+		TDP_OK);
 	desc = test_backing_slot(&b, 0, 0);
-	assert_int_equal(tdp_slot_add(vm.mm, &desc, &(uint32_t){ 0 }), TDP_OK);
+	assert_int_equal(tdp_slot_add(vm.mm, &desc, &(uint32_t){0}), TDP_OK);
 	assert_int_equal(test_vm_touch(&vm, 0, one.start, TDP_W), 0);
 	assert_int_equal(test_dump_take(&vm, 0, &before), TDP_OK);
 	/* Map only what is unmapped, unmap only what is mapped. */

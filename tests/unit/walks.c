@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Walks over ranges: what is visited, in which order, and what visitors may answer (rows I of FEATURES.md). */
+/*
+ * Walks over ranges: what is visited, in which order, and what visitors may answer (rows I of
+ * FEATURES.md).
+ */
 #include "machine.h"
 
 /* A random tree: leaves of all sizes, MMIO entries and large holes. */
@@ -19,7 +22,8 @@ static void grow(struct test_vm *vm, struct test_rand *r)
 		if (i % 4 == 0)
 			test_vm_access(vm, 0, half + (gpa & (half - 1)), TDP_W, NULL);
 		if (i == 8) { /* small pages only */
-			assert_int_equal(test_vm_slot(vm, 0, half, half / 2, SLOT_PA, TDP_SLOT_FORCE_4K, &id),
+			assert_int_equal(test_vm_slot(vm, 0, half, half / 2, SLOT_PA,
+						      TDP_SLOT_FORCE_4K, &id),
 					 TDP_OK);
 		}
 	}
@@ -48,7 +52,7 @@ static int note(void *arg, const struct tdp_visit *visit)
 
 static uint32_t kind_at(struct test_vm *vm, tdp_gpa_t gpa, unsigned level, uint64_t *entry)
 {
-	struct tdp_path path = { .size = (uint32_t)sizeof(path) };
+	struct tdp_path path = {.size = (uint32_t)sizeof(path)};
 
 	assert_int_equal(tdp_walk_gpa(vm->mm, 0, gpa, &path), TDP_OK);
 	assert_true(path.last_level <= level);
@@ -63,7 +67,7 @@ static void reference(struct test_vm *vm, struct tdp_range range, unsigned level
 	uint64_t step = (uint64_t)1 << test_vm_lg2(vm, level);
 
 	for (tdp_gpa_t gpa = start; gpa < start + size; gpa += step) {
-		struct tdp_visit v = { .gpa = gpa, .level = level };
+		struct tdp_visit v = {.gpa = gpa, .level = level};
 
 		if (gpa + step <= range.start || gpa >= range.start + range.size)
 			continue;
@@ -92,9 +96,9 @@ static void order_is_that_of_the_reference(void **state)
 	grow(&vm, &r);
 	for (uint32_t flags = 1; flags < 16; flags++) {
 		uint64_t pages = test_vm_size(&vm) / TEST_PAGE, first = test_below(&r, pages / 2);
-		struct tdp_range range =
-			range_of(first * TEST_PAGE, (1 + test_below(&r, pages - first)) * TEST_PAGE);
-		struct visits got = { .answer_at = SIZE_MAX }, want = { .answer_at = SIZE_MAX };
+		struct tdp_range range = range_of(first * TEST_PAGE,
+						  (1 + test_below(&r, pages - first)) * TEST_PAGE);
+		struct visits got = {.answer_at = SIZE_MAX}, want = {.answer_at = SIZE_MAX};
 
 		if (flags == 15)
 			range = everything(&vm);
@@ -117,7 +121,7 @@ static void order_is_that_of_the_reference(void **state)
 
 static void only_leaves_are_leaves(void **state)
 {
-	struct visits l = { .answer_at = SIZE_MAX };
+	struct visits l = {.answer_at = SIZE_MAX};
 	struct test_vm vm;
 	struct test_rand r;
 	uint64_t mapped;
@@ -143,10 +147,10 @@ static void only_leaves_are_leaves(void **state)
 
 static void path_is_what_the_walk_meets(void **state)
 {
-	struct visits l = { .answer_at = SIZE_MAX };
+	struct visits l = {.answer_at = SIZE_MAX};
 	struct test_vm vm;
 	struct test_rand r;
-	size_t above[TDP_LEVELS_MAX] = { 0 };
+	size_t above[TDP_LEVELS_MAX] = {0};
 
 	vm_up(&vm, state, NULL);
 	test_rand_init(&r, test_seed());
@@ -155,7 +159,7 @@ static void path_is_what_the_walk_meets(void **state)
 				  TDP_WALK_LEAF | TDP_WALK_MMIO | TDP_WALK_TABLE_PRE, note, &l),
 			 0);
 	for (size_t i = 0; i < l.count; i++) {
-		struct tdp_path path = { .size = (uint32_t)sizeof(path) };
+		struct tdp_path path = {.size = (uint32_t)sizeof(path)};
 
 		above[l.v[i].level] = i;
 		if (l.v[i].kind == TDP_ENTRY_TABLE)
@@ -176,7 +180,7 @@ static void path_is_what_the_walk_meets(void **state)
 
 static void visitors_stop_and_skip(void **state)
 {
-	struct visits all = { .answer_at = SIZE_MAX }, l = { .answer_at = SIZE_MAX };
+	struct visits all = {.answer_at = SIZE_MAX}, l = {.answer_at = SIZE_MAX};
 	uint32_t flags = TDP_WALK_LEAF | TDP_WALK_TABLE_PRE | TDP_WALK_TABLE_POST;
 	struct test_vm vm;
 	struct test_rand r;
@@ -197,8 +201,8 @@ static void visitors_stop_and_skip(void **state)
 	/* 1 before a table: what is below is left out, what comes after is not. */
 	while (all.v[table].when != TDP_WALK_TABLE_PRE)
 		table++;
-	for (next = table + 1; all.v[next].when != TDP_WALK_TABLE_POST ||
-			       all.v[next].level != all.v[table].level;)
+	for (next = table + 1;
+	     all.v[next].when != TDP_WALK_TABLE_POST || all.v[next].level != all.v[table].level;)
 		next++;
 	assert_true(next > table + 1);
 	l.count = 0;
@@ -224,8 +228,8 @@ static void visitors_stop_and_skip(void **state)
 
 static int refuse_range(struct test_vm *vm, struct tdp_range range)
 {
-	struct visits l = { .answer_at = SIZE_MAX };
-	uint64_t done = 7, young = 7, bits[2] = { 0 };
+	struct visits l = {.answer_at = SIZE_MAX};
+	uint64_t done = 7, young = 7, bits[2] = {0};
 	int want = tdp_zap(vm->mm, 0, range, 0);
 
 	assert_int_equal(tdp_walk(vm->mm, 0, range, TDP_WALK_LEAF, note, &l), want);
@@ -280,7 +284,7 @@ static void no_range_is_rounded_or_clamped(void **state)
 
 static void ranges_may_touch_the_top(void **state)
 {
-	struct visits l = { .answer_at = SIZE_MAX };
+	struct visits l = {.answer_at = SIZE_MAX};
 	struct test_vm vm;
 	uint64_t size;
 
@@ -291,11 +295,13 @@ static void ranges_may_touch_the_top(void **state)
 				      TDP_POPULATE_YOUNG, NULL),
 			 TDP_OK);
 	assert_int_equal(test_vm_touch(&vm, 0, size - 1, TDP_W), 0);
-	assert_int_equal(tdp_walk(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE), TDP_WALK_LEAF, note, &l),
-			 0);
+	assert_int_equal(
+		tdp_walk(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE), TDP_WALK_LEAF, note, &l),
+		0);
 	assert_int_equal(l.count, 1);
 	assert_int_equal(tdp_age(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE), NULL), 1);
-	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE)), TDP_OK);
+	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE)),
+			 TDP_OK);
 	assert_int_equal(tdp_zap(vm.mm, 0, range_of(size - TEST_PAGE, TEST_PAGE), 0), TDP_OK);
 	assert_int_equal(translate(&vm, 0, size - TEST_PAGE, NULL), TDP_ENOENT);
 	assert_int_equal(translate(&vm, 0, size - 2 * TEST_PAGE, NULL), TDP_OK);
@@ -317,7 +323,10 @@ static void holes_cost_nothing(void **state)
 	assert_int_equal(test_vm_touch(&vm, 0, TEST_PAGE, TDP_W), 0);
 	assert_int_equal(test_vm_touch(&vm, 0, size - 5 * TEST_PAGE, TDP_W), 0);
 	tables = tables_of(&vm);
-	/* The host is asked once for each table, so its questions count the tables that were walked. */
+	/*
+	 * The host is asked once for each table, so its questions count the tables that were
+	 * walked.
+	 */
 	atomic_store(&vm.env.yield_asked, 0);
 	assert_int_equal(tdp_age(vm.mm, 0, everything(&vm), NULL), 1);
 	assert_true(atomic_load(&vm.env.yield_asked) <= tables);
@@ -337,10 +346,10 @@ static int read_table(void *arg, tdp_pa_t pa, uint64_t *entry)
 
 static void foreign_walk_agrees(void **state)
 {
-	struct test_vm_options opts = { .env_flags = TEST_ENV_HOOKS };
-	struct tdp_backend_caps caps = { .size = (uint32_t)sizeof(caps) };
-	struct tdp_root_view view = { .size = (uint32_t)sizeof(view) };
-	struct visits l = { .answer_at = SIZE_MAX };
+	struct test_vm_options opts = {.env_flags = TEST_ENV_HOOKS};
+	struct tdp_backend_caps caps = {.size = (uint32_t)sizeof(caps)};
+	struct tdp_root_view view = {.size = (uint32_t)sizeof(view)};
+	struct visits l = {.answer_at = SIZE_MAX};
 	struct tdp_root *root;
 	struct test_vm vm;
 	struct test_rand r;
@@ -361,8 +370,8 @@ static void foreign_walk_agrees(void **state)
 
 		if (i % 2) /* in a page that is there */
 			gpa = l.v[i % l.count].gpa + (gpa & (TEST_PAGE - 1));
-		got = tdp_emu_walk_foreign(view.format, view.hw, caps.flags, read_table, &vm.env, gpa,
-					   TDP_R, &ex);
+		got = tdp_emu_walk_foreign(view.format, view.hw, caps.flags, read_table, &vm.env,
+					   gpa, TDP_R, &ex);
 		if (translate(&vm, 0, gpa, &m) == TDP_OK) {
 			assert_int_equal(got, TDP_EMU_OK);
 			assert_int_equal(ex.pa, m.pa + (gpa & (((uint64_t)1 << m.lg2) - 1)));
