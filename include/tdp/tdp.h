@@ -333,7 +333,8 @@ TDP_API int tdp_invalidate_end(struct tdp_mm *mm, struct tdp_range range);
 TDP_API int tdp_roots_invalidate(struct tdp_mm *mm);
 /**
  * Tear down invalid roots, at most about `max_tables` tables (0: all, with env->yield between steps).
- * No flush is needed. Returns 1 when there is more to do, else 0.
+ * No flush is needed. Returns 1 when there is more to do, else 0. A root that a vCPU or a tdp_root_get() still
+ * holds stays, empty, until it is let go.
  */
 TDP_API int tdp_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables);
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # examples/freestanding.c and the core together need nothing from outside but four memory functions.
 set -eu
-[ "${TDP_HAVE_POSIX:-0}" = 1 ] || exit 77
+[ "${TDP_HAVE_POSIX:-0}" = 1 ] || { echo "needs tdp::posix"; exit 77; }
 [ -z "${TDP_SANITIZERS:-}" ] || { echo "a sanitizer has needs of its own"; exit 77; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

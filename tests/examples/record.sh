@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # A recording of a program can be replayed, the program keeps its input and output, limits are kept.
 set -eu
-[ "${TDP_HAVE_POSIX:-0}" = 1 ] && [ "${TDP_HAVE_EMU:-0}" = 1 ] || exit 77
+[ "${TDP_HAVE_POSIX:-0}" = 1 ] && [ "${TDP_HAVE_EMU:-0}" = 1 ] ||
+	{ echo "needs tdp::posix and tdp::emu"; exit 77; }
 for tool in valgrind xz sort; do
 	command -v "$tool" >/dev/null || { echo "no $tool"; exit 77; }
 done

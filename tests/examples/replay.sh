@@ -3,7 +3,8 @@
 # Replays the recorded trace for every format (all of it without sanitizers, else its beginning) and
 # has damaged traces and wrong options refused.
 set -eu
-[ "${TDP_HAVE_POSIX:-0}" = 1 ] && [ "${TDP_HAVE_EMU:-0}" = 1 ] || exit 77
+[ "${TDP_HAVE_POSIX:-0}" = 1 ] && [ "${TDP_HAVE_EMU:-0}" = 1 ] ||
+	{ echo "needs tdp::posix and tdp::emu"; exit 77; }
 command -v xz >/dev/null || { echo "no xz"; exit 77; }
 replay=$TDP_BINARY_DIR/examples/replay
 trace=$TDP_SOURCE_DIR/examples/traces/concordance.trace.xz
