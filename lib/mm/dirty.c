@@ -178,16 +178,27 @@ static uint64_t word_mask(uint64_t pages, uint64_t i)
 	return pages - i * 64 >= 64 ? ~(uint64_t)0 : TDPI_BIT(pages - i * 64) - 1;
 }
 
-static int check_words(const struct tdpi_slot *slot, uint64_t first, const uint64_t *bitmap,
-		       size_t words, uint64_t *pages)
+/* Valid window of a logged slot: held in *slot, its frames in *span, the bitmap emptied. */
+static int begin_words(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *bitmap,
+		       size_t words, struct tdpi_slot **slot, struct tdpi_span *span)
 {
-	uint64_t last = (slot->pages + 63) / 64;
+	int ret = begin(mm, id, 0, 0, slot);
+	uint64_t last;
 
+	if (ret)
+		return ret;
+	last = ((*slot)->pages + 63) / 64;
 	if (!bitmap || words == 0 || first % 64)
-		return TDP_EINVAL;
-	if (first / 64 > last || words > last - first / 64)
-		return TDP_ERANGE;
-	*pages = tdpi_min64(slot->pages - first, words * 64);
+		ret = TDP_EINVAL;
+	else if (first / 64 > last || words > last - first / 64)
+		ret = TDP_ERANGE;
+	if (ret) {
+		tdpi_slot_drop(mm, *slot);
+		return ret;
+	}
+	span->start = (*slot)->base + first;
+	span->end = span->start + tdpi_min64((*slot)->pages - first, words * 64);
+	memset(bitmap, 0, words * sizeof(*bitmap));
 	return TDP_OK;
 }
 
@@ -198,18 +209,11 @@ int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *
 	struct tdpi_span span;
 	struct tdpi_bulk b;
 	uint64_t pages, any = 0;
-	int ret = begin(mm, id, 0, 0, &slot);
+	int ret = begin_words(mm, id, first, bitmap, words, &slot, &span);
 
 	if (ret)
 		return ret;
-	ret = check_words(slot, first, bitmap, words, &pages);
-	if (ret) {
-		tdpi_slot_drop(mm, slot);
-		return ret;
-	}
-	span.start = slot->base + first;
-	span.end = span.start + pages;
-	memset(bitmap, 0, words * sizeof(*bitmap));
+	pages = span.end - span.start;
 	tdpi_bulk_begin(&b, mm);
 	if (tdpi_slot_log(slot) == TDP_LOG_DBIT) {
 		each_root(&b, slot, span, NULL, bitmap, true);
@@ -242,18 +246,11 @@ int tdp_dirty_get(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *bitm
 	struct tdpi_span span;
 	struct tdpi_bulk b;
 	uint64_t pages;
-	int ret = begin(mm, id, 0, 0, &slot);
+	int ret = begin_words(mm, id, first, bitmap, words, &slot, &span);
 
 	if (ret)
 		return ret;
-	ret = check_words(slot, first, bitmap, words, &pages);
-	if (ret) {
-		tdpi_slot_drop(mm, slot);
-		return ret;
-	}
-	span.start = slot->base + first;
-	span.end = span.start + pages;
-	memset(bitmap, 0, words * sizeof(*bitmap));
+	pages = span.end - span.start;
 	tdpi_bulk_begin(&b, mm);
 	if (tdpi_slot_log(slot) == TDP_LOG_DBIT) {
 		each_root(&b, slot, span, NULL, bitmap, false);
