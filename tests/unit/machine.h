@@ -192,6 +192,7 @@ struct spy {
 	uint32_t clear_caps;
 	void *(*phys_to_virt)(void *priv, tdp_pa_t pa);
 	void (*table_state)(void *priv, void *va, uint64_t size, int in_use);
+	const struct tdp_rcu_ops *rcu;
 	/* Asked before the walker does it: */
 	void (*on_flush)(struct spy *spy, struct tdp_range range);
 	void (*on_sync)(struct spy *spy, const void *va, uint64_t len);
@@ -284,6 +285,8 @@ static inline void spy_up(struct spy *spy, void **state, const struct test_vm_op
 		spy->env.phys_to_virt = spy->phys_to_virt;
 	if (spy->table_state)
 		spy->env.table_state = spy->table_state;
+	if (spy->rcu)
+		spy->env.rcu = spy->rcu;
 	spy->ops = (struct tdp_backend_ops){
 		.size = (uint32_t)sizeof(spy->ops),
 		.name = "spy",

@@ -7,6 +7,11 @@
 
 #include "mm/table.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #define RAM (2 * MIB)
 
 /* A page every sixteenth of the space: many tables, few leaves. */
@@ -540,6 +545,71 @@ static void walks_stay_in_sections(void **state)
 	vm_down(vm);
 }
 
+/* ---- a host whose read-side sections are none ---- */
+
+static bool denied;
+
+static int maybe_ongoing(void)
+{
+	return !denied && test_rcu.read_ongoing();
+}
+
+static int age_all(struct test_vm *vm)
+{
+	return tdp_age(vm->mm, 0, everything(vm), NULL);
+}
+
+static int protect_a_page(struct test_vm *vm)
+{
+	return tdp_write_protect(vm->mm, 0, range_of(0, TEST_PAGE));
+}
+
+static int fault_once(struct test_vm *vm)
+{
+	return fault(vm, 0, TEST_PAGE, TDP_R);
+}
+
+/* In a process of its own, as it would be: did an assertion stop fn? */
+static bool stopped(struct test_vm *vm, int (*fn)(struct test_vm *vm), bool deny)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGILL, SIG_DFL);
+		signal(SIGTRAP, SIG_DFL);
+		prctl(PR_SET_DUMPABLE, 0);
+		denied = deny;
+		_exit(fn(vm) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status))
+		assert_int_equal(WEXITSTATUS(status), 0);
+	else
+		assert_true(WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGTRAP);
+	return WIFSIGNALED(status);
+}
+
+/* With the library's assertions on no walk starts outside of a section, by the host's own word. */
+static void walks_ask_for_their_section(void **state)
+{
+	static int (*const walks[])(struct test_vm * vm) = {age_all, protect_a_page, fault_once};
+	struct tdp_rcu_ops rcu = test_rcu;
+	struct spy spy = {.rcu = &rcu};
+	struct test_vm *vm = &spy.vm;
+
+	rcu.read_ongoing = maybe_ongoing;
+	spy_up(&spy, state, NULL);
+	assert_int_equal(test_vm_slot(vm, 0, 0, RAM, 0, TDP_SLOT_FORCE_4K, NULL), TDP_OK);
+	assert_int_equal(test_vm_touch(vm, 0, 0, TDP_R), 0);
+	for (size_t i = 0; i < ARRAY_LEN(walks); i++) {
+		assert_false(stopped(vm, walks[i], false));
+		assert_int_equal(stopped(vm, walks[i], true), TDP_DEBUG >= 1);
+	}
+	vm_down(vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -554,6 +624,7 @@ int main(void)
 		TEST_CASE(freed_tables_are_scrubbed_on_request),
 		TEST_CASE(every_write_is_synced),
 		TEST_CASE(walks_stay_in_sections),
+		TEST_CASE(walks_ask_for_their_section),
 	};
 
 	return test_run("tables", cases, ARRAY_LEN(cases));

@@ -307,6 +307,77 @@ static void flushed_before_a_yield(void **state)
 	}
 }
 
+/* ---- tables are freed, and serve elsewhere, while a walk gives way ---- */
+
+#define STRIPS 12u /* tables of small pages below one table */
+
+struct rebuild {
+	tdp_gpa_t strips, elsewhere;
+	uint64_t entry; /* what one table of small pages covers */
+	bool done;
+};
+
+/* A page in each of the tables of small pages from gpa on. */
+static void touch_strips(struct test_vm *vm, tdp_gpa_t gpa, uint64_t entry)
+{
+	for (unsigned i = 0; i < STRIPS; i++)
+		if (test_vm_touch(vm, 0, gpa + i * entry + i * TEST_PAGE, TDP_W))
+			test_violation(&vm->env, "a page cannot be written");
+}
+
+static void rebuild(struct test_vm *vm, void *arg)
+{
+	struct rebuild *r = arg;
+
+	if (r->done)
+		return;
+	r->done = true;
+	if (tdp_zap(vm->mm, 0, range_of(0, test_vm_size(vm) / 2), 0) != TDP_OK)
+		test_violation(&vm->env, "zap failed");
+	test_rcu_run();
+	/* The freed pages become other tables; those of the strips are others than before. */
+	touch_strips(vm, r->elsewhere, r->entry);
+	touch_strips(vm, r->strips, r->entry);
+}
+
+static bool has_strips(const struct test_format *fmt)
+{
+	return fmt->tree_levels >= 3;
+}
+
+/* What a walk knew before it gave way may be anything afterwards. */
+static void walks_forget_at_a_yield(void **state)
+{
+	struct tdp_mapping m;
+	struct rebuild r = {0};
+	struct test_vm vm;
+	struct aside a = {&vm, rebuild, &r};
+
+	vm_up(&vm, state, NULL);
+	r.entry = (uint64_t)1 << test_vm_lg2(&vm, 1);
+	r.elsewhere = test_vm_size(&vm) / 2;
+	assert_int_equal(test_vm_slot(&vm, 0, 0, test_vm_size(&vm), 0, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
+	touch_strips(&vm, r.strips, r.entry);
+	vm.env.on_yield = at_yield;
+	vm.env.on_yield_arg = &a;
+	test_env_yield(&vm.env, TEST_YIELD_ALWAYS, 0);
+	assert_int_equal(tdp_write_protect(vm.mm, 0, range_of(0, STRIPS * r.entry)), TDP_OK);
+	test_env_yield(&vm.env, TEST_YIELD_NEVER, 0);
+	vm.env.on_yield = NULL;
+	assert_true(r.done);
+	/* The first table was done before; all others are those of now. */
+	for (unsigned i = 0; i < STRIPS; i++) {
+		uint64_t at = i * r.entry + i * TEST_PAGE;
+
+		assert_int_equal(translate(&vm, 0, at, &m), TDP_OK);
+		assert_int_equal(m.prot & TDP_W, i ? 0 : TDP_W);
+		assert_int_equal(translate(&vm, 0, r.elsewhere + at, &m), TDP_OK);
+		assert_int_equal(m.prot & TDP_W, TDP_W);
+	}
+	vm_down(&vm);
+}
+
 /* ---- roots come and go while a walk gives way ---- */
 
 static void new_roots(struct test_vm *vm, void *arg)
@@ -434,6 +505,7 @@ int main(void)
 		TEST_CASE(one_question_per_table),
 		TEST_CASE(yield_only_when_asked),
 		TEST_CASE(flushed_before_a_yield),
+		TEST_CASE_IF(walks_forget_at_a_yield, has_strips),
 		TEST_CASE(roots_may_go_at_a_yield),
 		TEST_CASE_IF(a_step_is_one_subtree, has_many_subtrees),
 		TEST_CASE_IF(a_full_gigabyte_goes_in_one_call, one_of_each_format),
