@@ -21,6 +21,7 @@
 
 byte pe, te[2 * (NT + 1)]; /* the entries of P and of the leaf tables */
 byte used;                 /* leaf tables taken from the pool */
+byte cuts;                 /* of P */
 bool lock[NT + 1], stale[NT + 1], retired[NT + 1];
 OWED(NT + 1, 2)
 
@@ -149,21 +150,21 @@ top:
 #ifdef EMPTY_UNLOCKED
 	if :: pe == 0 -> goto finish :: else fi;
 #endif
-	was = removals[0]; /* iter_enter() */
+	was = cuts; /* iter_enter() */
 	LOCK(lock[0]); /* zap_run() of P */
 	TAKE_OVER(0, flush0 = true; flush1 = flush1 || both);
 	if
 	:: pe == 0 -> UNLOCK(lock[0]); goto finish
 	:: pe >= HUGE && !both && used < NT -> split_locked(); UNLOCK(lock[0])
 	:: pe >= HUGE && (both || used == NT) -> /* without a table all of it goes */
-		REMOVED(0, me, flush0 = true; flush1 = true, skip);
 		pe = 0;
+		REMOVED(0, me, flush0 = true; flush1 = true, skip);
 		UNLOCK(lock[0]);
 		goto finish
 	:: pe != 0 && pe < HUGE && both -> /* set_removed_table() */
 		t = pe;
+		CUT(pe = 0);
 		REMOVED(0, me, flush0 = true; flush1 = true, skip);
-		pe = 0;
 		UNLOCK(lock[0]);
 		LOCK(lock[t]); /* tdpi_gather_table(), cut_off() */
 		stale[t] = true;
@@ -177,12 +178,8 @@ top:
 	fi;
 	t = pe; /* iter_move(), without the lock */
 	if
-	:: t == 0 ->
-#ifndef SKIP_UNLOCKED
-		if :: removals[0] != was -> goto top :: else fi;
-#endif
-		goto finish
-	:: t >= HUGE -> goto finish /* new: it came after the visit, so its fault saw us */
+	:: (t == 0 || t >= HUGE) && cuts != was -> goto top /* iter_cut() */
+	:: (t == 0 || t >= HUGE) && cuts == was -> goto finish
 	:: t != 0 && t < HUGE
 	fi;
 	LOCK(lock[t]); /* zap_run() of the leaf table */
@@ -190,8 +187,8 @@ top:
 	TAKE_OVER(t, flush0 = true);
 	if
 	:: te[2 * t] != 0 ->
-		REMOVED(t, me, flush0 = true, flush1 = true);
-		te[2 * t] = 0
+		te[2 * t] = 0;
+		REMOVED(t, me, flush0 = true, flush1 = true)
 	:: else
 	fi;
 	UNLOCK(lock[t]);
@@ -259,7 +256,7 @@ end:	do
 		g = 0;
 		v = 0 }
 	od
-}
+} /* unreached: never ends */
 
 init
 {

@@ -85,7 +85,6 @@ proctype zap(byte me, rounds)
 proctype fault()
 {
 	byte g, seen, seen_removals;
-	bool settled;
 
 	if :: g = 0 :: g = 1 fi;
 again:
@@ -122,7 +121,7 @@ end:	do
 		if :: tlb[g] == 0 -> tlb[g] = te[g] :: else fi;
 		g = 0 }
 	od
-}
+} /* unreached: never ends */
 
 init
 {
