@@ -97,6 +97,7 @@ static void exit_ok(struct tdp_emu_vcpu *v, const struct emu_xlate *x, tdp_gpa_t
 	exit->pa = x->pa;
 	exit->gpa = gpa;
 	exit->prot = x->prot & TDP_RWX;
+	EMU_POINT(READ, (const void *)(uintptr_t)x->pa, 1);
 	if (tdpi_emu_is_gone(&v->emu->gone, x->pa))
 		tdpi_emu_violation(v, "access to a page that is gone", gpa, x->pa);
 }

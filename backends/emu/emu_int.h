@@ -13,6 +13,16 @@
 
 #include <tdp/emu.h>
 
+/*
+ * In builds for <tdp/explore.h> each access to what others share is a step; in all others this is nothing.
+ */
+#if defined(TDP_TEST_POINTS) && TDP_TEST_POINTS
+#include <tdp/explore.h>
+#define EMU_POINT(kind, p, size) tdp_test_point(TDP_POINT_##kind, (p), (size))
+#else
+#define EMU_POINT(kind, p, size) ((void)(p))
+#endif
+
 /* Execute at user privilege, where the format tells it from system privilege (arm64 EL0, EL1). */
 #define EMU_XU 0x8u
 #define EMU_PROT_ALL (TDP_RWX | EMU_XU)
@@ -222,6 +232,7 @@ void tdpi_emu_stats_add(struct tdp_emu_stats *sum, const struct tdp_emu_stats *s
 /* Somebody else's vCPU: its thread lets us in before its next access. */
 static inline void emu_lock_other(struct tdp_emu_vcpu *v)
 {
+	EMU_POINT(ACQUIRE, v->lock, 1);
 	__atomic_fetch_add(&v->waiters, 1, __ATOMIC_RELAXED);
 	pthread_mutex_lock(v->lock);
 	__atomic_fetch_sub(&v->waiters, 1, __ATOMIC_RELAXED);
@@ -230,6 +241,7 @@ static inline void emu_lock_other(struct tdp_emu_vcpu *v)
 /* The vCPU's own thread. A mutex is not fair and accesses come back to back: give way first. */
 static inline void emu_lock_own(struct tdp_emu_vcpu *v)
 {
+	EMU_POINT(ACQUIRE, v->lock, 1);
 	for (int i = 0; i < 64 && __atomic_load_n(&v->waiters, __ATOMIC_RELAXED); i++)
 		sched_yield();
 	pthread_mutex_lock(v->lock);
@@ -237,7 +249,20 @@ static inline void emu_lock_own(struct tdp_emu_vcpu *v)
 
 static inline void emu_unlock(struct tdp_emu_vcpu *v)
 {
+	EMU_POINT(RELEASE, v->lock, 1);
 	pthread_mutex_unlock(v->lock);
+}
+
+static inline void emu_list_lock(struct tdp_emu *emu)
+{
+	EMU_POINT(ACQUIRE, &emu->list_lock, 1);
+	pthread_mutex_lock(&emu->list_lock);
+}
+
+static inline void emu_list_unlock(struct tdp_emu *emu)
+{
+	EMU_POINT(RELEASE, &emu->list_lock, 1);
+	pthread_mutex_unlock(&emu->list_lock);
 }
 
 /* ---- walk.c, access.c, twins.c, stage1_*.c --------------------------------------------------- */

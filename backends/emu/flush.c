@@ -62,19 +62,19 @@ static void op_flush_range(void *ctx, struct tdp_range range)
 	struct tdp_emu *emu = ctx;
 
 	__atomic_fetch_add(&emu->flush_range, 1, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	for (struct tdp_emu_vcpu *v = emu->vcpus; v; v = v->next) {
 		emu_lock_other(v);
 		if (range.size)
 			tdpi_emu_drop_range(v, range.start, last_of(range.start, range.size));
 		emu_unlock(v);
 	}
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 }
 
 static void drop_everywhere(struct tdp_emu *emu, bool unload)
 {
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	for (struct tdp_emu_vcpu *v = emu->vcpus; v; v = v->next) {
 		emu_lock_other(v);
 		tdpi_emu_drop_all(v);
@@ -82,7 +82,7 @@ static void drop_everywhere(struct tdp_emu *emu, bool unload)
 			v->loaded = false;
 		emu_unlock(v);
 	}
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 }
 
 static void op_flush_all(void *ctx)
@@ -139,14 +139,14 @@ int tdp_emu_cached(struct tdp_emu *emu, tdp_gpa_t gpa, uint64_t size)
 	if (!emu || !size)
 		return 0;
 	a = (struct aux_search){gpa, last_of(gpa, size)};
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	for (struct tdp_emu_vcpu *v = emu->vcpus; v && !cached; v = v->next) {
 		emu_lock_other(v);
 		cached = tdpi_emu_map_overlap(&v->leaf, NULL, a.start, a.last, found, NULL) ||
 			 tdpi_emu_map_overlap(&v->combined, NULL, 0, UINT64_MAX, found_aux, &a);
 		emu_unlock(v);
 	}
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 	return cached;
 }
 

@@ -106,6 +106,7 @@ int tdpi_emu_gone_set(struct emu_gone *g, tdp_pa_t pa, uint64_t size, bool on)
 	if (pa >> PA_BITS || size > EMU_BIT(PA_BITS) - pa)
 		return TDP_ERANGE;
 	end = first + (size >> 12);
+	EMU_POINT(WRITE, (const void *)(uintptr_t)pa, size);
 	pthread_mutex_lock(&g->lock);
 	/* All nodes first, so that running out of memory changes nothing. */
 	for (uint64_t p = first & ~(step - 1); on && p < end && ret == TDP_OK; p += step)

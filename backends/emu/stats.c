@@ -37,14 +37,14 @@ int tdp_emu_stats(struct tdp_emu *emu, struct tdp_emu_stats *stats)
 				return TDP_E2BIG;
 		}
 	}
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	sum = emu->past;
 	for (struct tdp_emu_vcpu *v = emu->vcpus; v; v = v->next) {
 		emu_lock_other(v);
 		tdpi_emu_stats_add(&sum, &v->st);
 		emu_unlock(v);
 	}
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 	sum.flush_range = __atomic_load_n(&emu->flush_range, __ATOMIC_RELAXED);
 	sum.flush_all = __atomic_load_n(&emu->flush_all, __ATOMIC_RELAXED);
 	sum.flush_vcpu = __atomic_load_n(&emu->flush_vcpu, __ATOMIC_RELAXED);

@@ -19,12 +19,12 @@ int tdp_emu_vcpu_create(struct tdp_emu *emu, struct tdp_emu_vcpu **vcpu)
 	v->emu = emu;
 	pthread_mutex_init(&v->own_lock, NULL);
 	v->lock = emu->cfg.flags & TDP_EMU_CHECK_TWINS ? &emu->shared_lock : &v->own_lock;
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	emu_lock_other(v);
 	v->next = emu->vcpus;
 	emu->vcpus = v;
 	emu_unlock(v);
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 	*vcpu = v;
 	return TDP_OK;
 }
@@ -37,14 +37,14 @@ void tdp_emu_vcpu_destroy(struct tdp_emu_vcpu *v)
 	if (!v)
 		return;
 	emu = v->emu;
-	pthread_mutex_lock(&emu->list_lock);
+	emu_list_lock(emu);
 	emu_lock_other(v);
 	for (link = &emu->vcpus; *link != v; link = &(*link)->next)
 		;
 	*link = v->next;
 	tdpi_emu_stats_add(&emu->past, &v->st);
 	emu_unlock(v);
-	pthread_mutex_unlock(&emu->list_lock);
+	emu_list_unlock(emu);
 	tdpi_emu_map_free(&v->leaf);
 	tdpi_emu_map_free(&v->tables);
 	tdpi_emu_map_free(&v->combined);

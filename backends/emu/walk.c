@@ -51,6 +51,7 @@ static bool read_entry(struct emu_walk *w, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t 
 			      "table where no memory is");
 	if (!*word)
 		return false;
+	EMU_POINT(READ, *word, sizeof(**word));
 	*raw = __atomic_load_n(*word, __ATOMIC_ACQUIRE);
 	return true;
 }
@@ -61,6 +62,7 @@ static bool read_entry(struct emu_walk *w, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t 
  */
 static bool set_bits(uint64_t *word, uint64_t raw, uint64_t bits)
 {
+	EMU_POINT(WRITE, word, sizeof(*word));
 	return __atomic_compare_exchange_n(word, &raw, raw | bits, false, __ATOMIC_ACQ_REL,
 					   __ATOMIC_ACQUIRE);
 }

@@ -33,6 +33,12 @@ static inline uint64_t tdpi_entry_load_table(const tdpi_entry_t *ref)
 	return tdpi_load_acquire(&ref->word);
 }
 
+/* One of many in a row, which are one step together: what reads them is content with each as it is. */
+static inline uint64_t tdpi_entry_load_quiet(const tdpi_entry_t *ref)
+{
+	return tdpi_load_quiet(&ref->word);
+}
+
 /* The old entry is not present (the MMU ignores it), the new one is complete. */
 static inline void tdpi_entry_publish(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t e)
 {
@@ -78,7 +84,7 @@ static inline uint64_t tdpi_entry_clear(tdpi_entry_t *ref, uint64_t bits)
 /* Nobody can reach this table: it is being filled, or was cut off, flushed and is only read. */
 static inline void tdpi_entry_init(tdpi_entry_t *ref, uint64_t e)
 {
-	tdpi_store_relaxed(&ref->word, e);
+	tdpi_store_quiet(&ref->word, e);
 }
 
 #endif

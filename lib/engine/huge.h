@@ -225,9 +225,10 @@ static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint6
 
 	if (t->present != ENTRIES || t->mmio || !(FMT_LEAF_LEVELS >> level & 1))
 		return false;
-	first = fmt_attr(tdpi_entry_load(&entries[0]), level);
+	TDPI_POINT(READ, entries, TDP_PAGE_SIZE);
+	first = fmt_attr(tdpi_entry_load_quiet(&entries[0]), level);
 	for (unsigned i = 0; i < ENTRIES; i++) {
-		uint64_t e = tdpi_entry_load(&entries[i]);
+		uint64_t e = tdpi_entry_load_quiet(&entries[i]);
 		struct tdpi_attr a;
 
 		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
@@ -257,7 +258,7 @@ static void collapse_locked(struct tdpi_op *op, struct tdpi_locked l, struct tdp
 {
 	unsigned level = l.t->level;
 
-	tdpi_store_relaxed(&l.t->merges, (uint16_t)(l.t->merges + 1));
+	note_cut(l);
 	if (needs_break(op->mm, tdpi_entry_load(ref), leaf, level)) {
 		break_entry(op, l, ref, gfn);
 		tdpi_entry_publish(l, ref, leaf);

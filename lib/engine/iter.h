@@ -61,7 +61,7 @@ struct iter {
 	unsigned level, first, last;
 	tdpi_gfn_t gfn;                               /* start of entry `first` */
 	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
-	uint16_t merges[FMT_LEVELS_MAX + 1];          /* of these tables when they were entered */
+	uint16_t cuts[FMT_LEVELS_MAX + 1];            /* of these tables when they were entered */
 };
 
 static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
@@ -109,7 +109,7 @@ static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned le
 	it->t = t;
 	it->level = level;
 	it->above[level] = t;
-	it->merges[level] = tdpi_load_relaxed(&t->merges);
+	it->cuts[level] = tdpi_load_relaxed(&t->cuts);
 	it->entries = tdpi_table_entries(it->mm, t);
 	it->first = entry_index(it->next, level);
 	it->gfn = it->next >> shift << shift;
@@ -127,12 +127,19 @@ static inline uint64_t iter_thaw(const struct iter *it, const tdpi_entry_t *ref)
 }
 
 /*
- * Was a table of this one merged into a leaf since it was visited? Then what the visit left to be done below
- * stands here now. The count moves before the leaf appears.
+ * Was a table below this one cut off or merged into a leaf since this one was visited? Then what the visit
+ * left to be done below stands here now, or its removal is not flushed yet and this walk has not taken it over
+ * (A4c). The count moves before the entry does.
  */
-static inline bool iter_merged(const struct iter *it)
+static inline bool iter_cut(const struct iter *it)
 {
-	return tdpi_load_relaxed(&it->t->merges) != it->merges[it->level];
+	return tdpi_load_relaxed(&it->t->cuts) != it->cuts[it->level];
+}
+
+/* This walk itself cut tables off here, and knows. Under the table's lock, and all else taken over. */
+static inline void iter_knows_cuts(struct iter *it)
+{
+	it->cuts[it->level] = it->t->cuts;
 }
 
 /* From the current table's entry over it->next on: the next child table, or up, or the end. */
@@ -150,12 +157,12 @@ static inline bool iter_move(struct iter *it)
 
 			if (fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
 				e = iter_thaw(it, ref);
-			if (tdpi_unlikely(iter_merged(it))) {
-				iter_enter(it, root_table(it->root, it->next), top);
-				return true;
-			}
 			if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE) {
 				iter_enter(it, table_below(it->mm, e, it->level), it->level - 1);
+				return true;
+			}
+			if (tdpi_unlikely(iter_cut(it))) {
+				iter_enter(it, root_table(it->root, it->next), top);
 				return true;
 			}
 			it->next = ((it->next >> shift) + 1) << shift;

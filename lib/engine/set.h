@@ -89,6 +89,12 @@ static inline void set_removed_mmio(struct tdpi_op *op, struct tdpi_locked l, td
 	sync_entry(op->mm, ref);
 }
 
+/* Before the entry of a linked table is replaced: tells walks that have passed its parent (A4c). */
+static inline void note_cut(struct tdpi_locked l)
+{
+	tdpi_store_relaxed(&l.t->cuts, (uint16_t)(l.t->cuts + 1));
+}
+
 /*
  * A table is cut off at its parent. Returns it for tdpi_gather_table(), to be called once the parent is
  * unlocked. collecting is announced before the exchange: a harvest that sees the hole waits (A5).
@@ -98,6 +104,7 @@ static inline struct tdpi_table *set_removed_table(struct tdpi_op *op, struct td
 {
 	unsigned level = l.t->level;
 
+	note_cut(l);
 	/* Whether or not anybody logs: somebody may begin before the flush. */
 	if (op->gather.ticket)
 		tdpi_store_relaxed(&op->gather.ticket->collecting, 1u);
@@ -150,9 +157,10 @@ static void fill(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level)
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	uint64_t empty = fmt_empty(level);
 
+	TDPI_POINT(WRITE, entries, TDP_PAGE_SIZE);
 	for (unsigned i = 0; i < ENTRIES; i++)
 		tdpi_entry_init(&entries[i], empty);
-	tdpi_store_relaxed(&t->present, (uint16_t)0);
+	tdpi_store_quiet(&t->present, (uint16_t)0);
 	t->mmio = 0;
 	if (mm->backend.table_sync)
 		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));

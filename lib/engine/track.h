@@ -35,14 +35,9 @@ static inline uint64_t clear_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi
 }
 
 /*
- * Without hardware A, aging takes W and does not flush: a leaf without W that may get it back can still be
- * written through a stale translation.
+ * Whoever promises that the next write is noticed flushes every leaf that is not writable too: it may have lost W
+ * a moment ago, to somebody who has not flushed yet, or to aging and collapse, which do not hurry.
  */
-static inline bool stale_write(const struct tdpi_op *op, uint64_t e, unsigned level)
-{
-	return !FMT_AF_FAULT && !(op->mm->ad & TDPI_HW_A) && fmt_attr(e, level).mmu_w;
-}
-
 static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
 			 tdpi_gfn_t gfn, uint64_t old)
 {
@@ -53,8 +48,6 @@ static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 	if (old & bits) {
 		old = clear_leaf(op, l, ref, old, bits);
 		note_dirty(op, l, gfn, old);
-	} else if (!stale_write(op, old, level)) {
-		return;
 	}
 	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
 }
@@ -68,10 +61,10 @@ static void track_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *r
 	do
 		e = fmt_set_mmu_w(fmt_wrprot(old, level), level, false);
 	while (e != old && !tdpi_entry_update(l, ref, &old, e));
-	if (e == old)
-		return;
-	sync_entry(op->mm, ref);
-	note_dirty(op, l, gfn, old);
+	if (e != old) {
+		sync_entry(op->mm, ref);
+		note_dirty(op, l, gfn, old);
+	}
 	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
 }
 
@@ -152,8 +145,12 @@ static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 	if (!clear)
 		return;
 	gone = level > 0 ? fmt_w_bits(level) : fmt_dirty(e, level) ? fmt_d_bits(level) : 0;
-	if (!(e & gone))
+	if (!(e & gone)) {
+		/* Arming: as protect_leaf(). A harvest leaves it to who took W. */
+		if (!bits && !(e & fmt_w_bits(level)))
+			tdpi_gather_range(&op->gather, start, end, TDP_FLUSH_PERMISSION);
 		return;
+	}
 	e = clear_leaf(op, l, ref, e, gone);
 	if (bits && fmt_dirty(e, level))
 		set_bits(bits, start - base, end - start);

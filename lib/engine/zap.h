@@ -100,6 +100,7 @@ static bool zap_run(struct zap_run *z, struct iter *it)
 			break;
 		}
 	}
+	iter_knows_cuts(it);
 	tdpi_table_unlock(op->mm, z->l);
 	while (z->cut) {
 		struct tdpi_table *t = z->cut;
@@ -286,8 +287,9 @@ static uint64_t collect(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_tab
 	unsigned level = t->level;
 	uint64_t n = 1;
 
+	TDPI_POINT(READ, entries, TDP_PAGE_SIZE);
 	for (unsigned i = 0; (level > 0 || dirty) && i < ENTRIES; i++) {
-		uint64_t e = tdpi_entry_load_table(&entries[i]);
+		uint64_t e = tdpi_entry_load_quiet(&entries[i]);
 		enum tdp_entry_kind kind = fmt_kind(e, level);
 
 		if (kind == TDP_ENTRY_TABLE)

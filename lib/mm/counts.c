@@ -9,7 +9,7 @@ void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from)
 
 	for (size_t i = 0; i < TDPI_COUNTS_WORDS; i++)
 		if (src[i])
-			tdpi_add_relaxed(&dst[i], src[i]);
+			tdpi_add_quiet(&dst[i], src[i]);
 }
 
 static void add(struct tdpi_counts *sum, const struct tdpi_counts *from)

@@ -7,7 +7,7 @@
 
 /* One writer, readers on other threads: a plain add in two relaxed halves, no locked instruction. */
 #define tdpi_count(counts, field, n)                                                               \
-	tdpi_store_relaxed(&(counts)->field, tdpi_load_relaxed(&(counts)->field) + (uint64_t)(n))
+	tdpi_store_quiet(&(counts)->field, tdpi_load_quiet(&(counts)->field) + (uint64_t)(n))
 
 /* Add what an operation counted to the mm's shared sums. */
 void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from);

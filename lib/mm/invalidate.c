@@ -15,12 +15,13 @@ int tdp_invalidate_begin(struct tdp_mm *mm, struct tdp_range range)
 	if (inv->running == UINT32_MAX) {
 		ret = TDP_ENOSPC;
 	} else if (inv->running == 0) {
-		tdpi_store_relaxed(&inv->start, span.start);
-		tdpi_store_relaxed(&inv->end, span.end);
+		/* Released: who reads these has seen the seq of the range before. */
+		tdpi_store_release(&inv->start, span.start);
+		tdpi_store_release(&inv->end, span.end);
 	} else {
 		/* Only ever wider while any runs: whatever mix of old and new is read, it covers the old. */
-		tdpi_store_relaxed(&inv->start, tdpi_min64(inv->start, span.start));
-		tdpi_store_relaxed(&inv->end, tdpi_max64(inv->end, span.end));
+		tdpi_store_release(&inv->start, tdpi_min64(inv->start, span.start));
+		tdpi_store_release(&inv->end, tdpi_max64(inv->end, span.end));
 	}
 	if (!ret)
 		tdpi_store_release(&inv->running, inv->running + 1); /* A4: publish */

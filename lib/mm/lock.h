@@ -20,16 +20,18 @@ static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word)
 {
 	uint32_t expected = 0;
 
-	if (tdpi_unlikely(!tdpi_cas_acquire(word, &expected, 1u)))
+	TDPI_POINT(ACQUIRE, word, sizeof(*word)); /* with test points: returns when it is free */
+	if (tdpi_unlikely(!tdpi_lock_cas(word, &expected)))
 		tdpi_lock_slow(env, word);
 }
 
 static inline void tdpi_unlock(const struct tdp_env *env, uint32_t *word)
 {
+	TDPI_POINT(RELEASE, word, sizeof(*word));
 	/* Without a hook nobody sleeps, so dropping is one plain release store. */
 	if (!env->wake)
-		tdpi_store_release(word, 0u);
-	else if (tdpi_unlikely(tdpi_xchg_release(word, 0u) == 2))
+		tdpi_lock_clear(word);
+	else if (tdpi_unlikely(tdpi_lock_xchg(word) == 2))
 		tdpi_lock_wake(env, word);
 }
 

@@ -43,7 +43,7 @@ struct tdpi_table {
 	uint16_t mmio;    /* of these, MMIO entries */
 	uint8_t level;
 	uint8_t state;   /* enum tdpi_table_state */
-	uint16_t merges; /* tables here that became leaves: a walk that had passed looks again */
+	uint16_t cuts; /* tables cut off or merged here: a walk that had passed looks again */
 	uint32_t
 		removals; /* batches of removals so far: tells a filler that its flush was in time */
 	uint64_t gfn;     /* of entry 0 */

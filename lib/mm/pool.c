@@ -161,6 +161,7 @@ void tdpi_pool_give(struct tdp_mm *mm, struct tdpi_table *t)
 	bool was_full;
 
 	TDPI_ASSERT(t->state != TDPI_TABLE_FREE);
+	TDPI_POINT(WRITE, va, TDP_PAGE_SIZE);
 	if (mm->flags & TDP_MM_SCRUB)
 		memset(va, 0, TDP_PAGE_SIZE);
 	if (mm->env.table_state)

@@ -75,6 +75,8 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 {
 	struct tdp_root *root;
 
+	if (!prev)
+		tdpi_fence_seq_cst(); /* A4d: pairs with tdpi_root_get() */
 	tdpi_rcu_lock(mm);
 	root = prev ? tdpi_load_acquire(&prev->next) : tdpi_load_acquire(&mm->roots);
 	for (; root; root = tdpi_load_acquire(&root->next)) {
@@ -164,6 +166,11 @@ int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts
 		tdpi_store_relaxed(&mm->root_count, mm->root_count + 1);
 	}
 	tdpi_unlock(&mm->env, &mm->roots_lock);
+	/*
+	 * A4d: linked, then any check against invalidations; those publish, then look for roots. One of the two
+	 * sees the other, as no table's lock does it for a root that was not there.
+	 */
+	tdpi_fence_seq_cst();
 	if (found || ret)
 		root_discard(mm, fresh);
 	if (ret)

@@ -39,7 +39,7 @@ static inline uint32_t tdpi_slot_owner(const struct tdpi_slot *slot, tdpi_gfn_t 
 {
 	const uint8_t *owner = tdpi_load_acquire(&slot->owner);
 
-	return owner ? tdpi_load_relaxed(&owner[gfn - slot->base]) : 0;
+	return owner ? (uint32_t)tdpi_load_relaxed(&owner[gfn - slot->base]) : 0;
 }
 
 static inline uint32_t tdpi_slot_log(const struct tdpi_slot *slot)
@@ -79,14 +79,14 @@ static inline uint64_t tdpi_invalidation_seq(const struct tdp_mm *mm)
  * that will hold it. Why no fence is needed: an invalidation publishes its range, then takes the lock of
  * every table in the range. Either it had this table (or the parent that this table was linked into)
  * before us, then its range is visible here; or it comes after us and finds our entry (A4). A range that
- * has ended has moved seq before.
+ * has ended has moved seq before; the bounds are acquired so that who reads those of a later range sees that.
  */
 static inline bool tdpi_invalidated(const struct tdp_mm *mm, tdpi_gfn_t gfn, uint64_t count,
 				    uint64_t seq)
 {
 	if (tdpi_unlikely(tdpi_load_acquire(&mm->inv.running) != 0) &&
-	    gfn < tdpi_load_relaxed(&mm->inv.end) &&
-	    gfn + count > tdpi_load_relaxed(&mm->inv.start))
+	    gfn < tdpi_load_acquire(&mm->inv.end) &&
+	    gfn + count > tdpi_load_acquire(&mm->inv.start))
 		return true;
 	return tdpi_load_acquire(&mm->inv.seq) != seq;
 }

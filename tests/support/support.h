@@ -189,6 +189,7 @@ struct test_vm_options {
 	uint32_t with_caps, without_caps; /* TDP_CAP_*, besides those of the format */
 	uint64_t table_limit;
 	int64_t fail_after; /* as test_env_fail(), from the first allocation on */
+	void (*host)(struct tdp_env *env); /* changes the environment before the mm is made */
 	const struct tdp_rcu_ops
 		*rcu; /* NULL: test_rcu. The calling thread must not be registered yet */
 };

@@ -120,6 +120,8 @@ int test_vm_init(struct test_vm *vm, const struct test_format *fmt,
 	if (status < 0)
 		return status;
 	vm->env.format = (uint32_t)fmt->format;
+	if (o->host)
+		o->host(&vm->env.env);
 	test_env_fail(&vm->env, o->fail_after);
 	vm->env.env.rcu->thread_register();
 	status = machine_create(vm, fmt, o);
