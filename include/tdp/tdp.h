@@ -142,7 +142,7 @@ struct tdp_page {
 	tdp_pa_t pa;     /* output address of the 4K page that holds gpa, 4K-aligned */
 	uint32_t lg2;    /* 12, 21 or 30 (or between): the naturally aligned 1 << lg2 bytes of guest
 			    memory around gpa are backed contiguously; lower is always right */
-	uint32_t prot;   /* TDP_R|W|X permitted, TDP_MT_*, TDP_SW() */
+	uint32_t prot;   /* TDP_R|W|XS|XU permitted, TDP_MT_*, TDP_SW() */
 	uint64_t cookie; /* the resolver's own, handed to release() */
 };
 
@@ -245,7 +245,7 @@ struct tdp_fault {
 	uint32_t size;   /* 0 counts as the whole structure */
 	uint32_t flags;  /* TDP_FAULT_* */
 	tdp_gpa_t gpa;   /* need not be aligned */
-	uint32_t access; /* TDP_R, TDP_W, TDP_X or several */
+	uint32_t access; /* TDP_R, TDP_W, TDP_X (or TDP_XS, TDP_XU) or several */
 	uint32_t reserved;
 	uint64_t gva; /* with TDP_FAULT_GVA; not used by the library */
 };
@@ -266,6 +266,10 @@ struct tdp_fault_result {
 
 /**
  * Handle a second-stage fault in the vCPU's address space.
+ *
+ * It is mended when the leaf grants every bit of `access`. So a fetch as TDP_X asks for execution in both modes:
+ * right where modes are not told apart. Of memory that is executable in one mode only it is refused
+ * (TDP_EACCES), so with TDP_CAP_EXEC_BY_MODE say TDP_XS or TDP_XU, as the guest fetched (see decode.h).
  *
  * Returns an outcome >= 0, or: TDP_ERANGE gpa beyond the guest-physical width, nothing is mapped;
  * TDP_EACCES the memory does not permit this access (execute of a no-execute page, …); TDP_ENOMEM;
