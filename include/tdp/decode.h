@@ -23,7 +23,8 @@ extern "C" {
 
 /**
  * EPT violation (Intel SDM vol. 3C, table 28-7 "Exit Qualification for EPT Violations"): qualification,
- * guest-physical address, guest-linear address (used when bit 7 says it is valid).
+ * guest-physical address, guest-linear address (used when bit 7 says it is valid). Bit 6, undefined where
+ * execution is not by mode, is not looked at: a leaf that grants user execution alone is not said to be PRESENT.
  */
 TDP_API int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla,
 			   struct tdp_fault *fault);

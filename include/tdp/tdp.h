@@ -155,7 +155,8 @@ struct tdp_page {
  * Backing memory that is looked up when faulted on.
  *
  * resolve() is called with no lock held and outside read-side sections, so it may sleep; it may not call
- * the library on the same mm. want_lg2 is the largest size of use; `access` what the guest wanted.
+ * the library on the same mm. want_lg2 is the largest size of use; `access` what the guest wanted (of a
+ * fetch TDP_X, or only TDP_XS or TDP_XU).
  * Returns TDP_OK, TDP_EAGAIN (fault again later: RETRY), or a negative status for the fault to report.
  * What it found may go away: the owner then calls tdp_invalidate_begin(), tdp_zap(),
  * tdp_invalidate_end(), and no mapping made from an older answer survives or appears.
