@@ -80,8 +80,8 @@ enum emu_fault tdpi_emu_translate(struct tdp_emu_vcpu *v, const struct emu_req *
 void tdpi_emu_report(const struct emu_regs *r, const struct emu_req *q, enum emu_fault fault,
 		     const struct emu_xlate *x, struct tdp_emu_exit *exit)
 {
-	if (!q->table_walk && r->caps & TDP_CAP_EXEC_BY_MODE)
-		exit->fetch = q->want & TDP_X;
+	if (r->caps & TDP_CAP_EXEC_BY_MODE)
+		exit->fetch = q->want & TDP_X; /* of a walk for a fetch: none, it reads */
 	r->arch->report(r, q, fault, x, exit);
 }
 

@@ -139,6 +139,22 @@ static void each_mode_by_itself(void **state)
 	vm_down(&vm);
 }
 
+/* Without the right to read, either alone is execute-only and needs that capability as well. */
+static void alone_needs_execute_only(void **state)
+{
+	struct test_vm_options opts = by_mode;
+	struct test_vm vm;
+
+	opts.without_caps = TDP_CAP_EXEC_ONLY;
+	vm_up(&vm, state, &opts);
+	assert_int_equal(try_slot(&vm, GPA, TEST_PAGE, SLOT_PA, TDP_XS, NULL), TDP_ENOTSUP);
+	assert_int_equal(try_slot(&vm, GPA, TEST_PAGE, SLOT_PA, TDP_XU, NULL), TDP_ENOTSUP);
+	assert_int_equal(try_slot(&vm, GPA, TEST_PAGE, SLOT_PA, TDP_X, NULL), TDP_ENOTSUP);
+	assert_int_equal(try_slot(&vm, GPA, TEST_PAGE, SLOT_PA, TDP_R | TDP_XU, NULL), TDP_OK);
+	fetches(&vm, GPA, TDP_XU);
+	vm_down(&vm);
+}
+
 /* A fetch is mended when every bit of `access` is granted: TDP_X, the mode unknown, asks for both. */
 static void an_unknown_mode_asks_for_both(void **state)
 {
@@ -337,6 +353,7 @@ int main(void)
 		TEST_CASE(refused_without_the_capability),
 		TEST_CASE_IF(a_claim_is_not_enough, has_no_modes),
 		TEST_CASE_IF(each_mode_by_itself, has_modes),
+		TEST_CASE_IF(alone_needs_execute_only, has_modes),
 		TEST_CASE_IF(an_unknown_mode_asks_for_both, has_modes),
 		TEST_CASE_IF(supervisor_only_stays, has_modes),
 		TEST_CASE_IF(user_only_stays, has_modes),
