@@ -13,7 +13,7 @@
 #define EPT_BIG EMU_BIT(7)
 #define EPT_A EMU_BIT(8)
 #define EPT_D EMU_BIT(9)
-#define EPT_XU EMU_BIT(10) /* mode-based: from user-mode addresses, and bit 2 from supervisor-mode ones */
+#define EPT_XU EMU_BIT(10) /* mode-based: user-mode addresses; bit 2: supervisor-mode */
 
 static void ept_caps(struct tdp_backend_caps *caps)
 {
