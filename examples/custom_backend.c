@@ -10,6 +10,8 @@
 #include <tdp/tdp.h>
 
 #define LEVELS 4
+#define FETCH 0x4u /* bit 2; bits 0 and 1 are TDP_R and TDP_W */
+#define PERMISSIONS 0x7u
 #define LARGE 0x80u                             /* bit 7 of an entry: a 2M or 1G page */
 #define ADDRESS 0x000ffffffffff000u             /* bits 51..12 */
 #define QUALIFICATION_GLA_VALID 0x80u           /* and bit 8: the access itself, not a guest walk */
@@ -74,20 +76,21 @@ static const struct tdp_backend_ops backend = {
  */
 static uint64_t walk(const struct machine *m, uint64_t gpa, uint32_t access, uint64_t *pa)
 {
-	uint64_t table = m->root, permitted = TDP_RWX, entry = 0;
+	uint64_t wanted = (access & (TDP_R | TDP_W)) | (access & TDP_X ? FETCH : 0);
+	uint64_t table = m->root, permitted = PERMISSIONS, entry = 0;
 	int level;
 
 	for (level = LEVELS - 1; level >= 0; level--) {
 		unsigned index = (unsigned)(gpa >> (12 + 9 * level) & 511);
 
 		memcpy(&entry, (const char *)(uintptr_t)table + index * 8u, 8);
-		permitted &= entry & TDP_RWX;
+		permitted &= entry;
 		if (!permitted || level == 0 || entry & LARGE)
 			break;
 		table = entry & ADDRESS;
 	}
-	if ((permitted & access) != access)
-		return access | permitted << 3 | QUALIFICATION_GLA_VALID | QUALIFICATION_NOT_WALK;
+	if ((permitted & wanted) != wanted)
+		return wanted | permitted << 3 | QUALIFICATION_GLA_VALID | QUALIFICATION_NOT_WALK;
 	entry &= ADDRESS >> (12 + 9 * level) << (12 + 9 * level);
 	*pa = entry | (gpa & (((uint64_t)1 << (12 + 9 * level)) - 1));
 	return 0;

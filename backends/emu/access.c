@@ -77,6 +77,14 @@ enum emu_fault tdpi_emu_translate(struct tdp_emu_vcpu *v, const struct emu_req *
 	return fault;
 }
 
+void tdpi_emu_report(const struct emu_regs *r, const struct emu_req *q, enum emu_fault fault,
+		     const struct emu_xlate *x, struct tdp_emu_exit *exit)
+{
+	if (r->caps & TDP_CAP_EXEC_BY_MODE)
+		exit->fetch = q->want & TDP_X; /* of a walk for a fetch: none, it reads */
+	r->arch->report(r, q, fault, x, exit);
+}
+
 void tdpi_emu_exit_fault(struct tdp_emu_vcpu *v, const struct emu_req *q, enum emu_fault fault,
 			 const struct emu_xlate *x, struct tdp_emu_exit *exit)
 {
@@ -86,7 +94,7 @@ void tdpi_emu_exit_fault(struct tdp_emu_vcpu *v, const struct emu_req *q, enum e
 		return;
 	}
 	v->st.exits++;
-	v->regs.arch->report(&v->regs, q, fault, x, exit);
+	tdpi_emu_report(&v->regs, q, fault, x, exit);
 }
 
 static void exit_ok(struct tdp_emu_vcpu *v, const struct emu_xlate *x, tdp_gpa_t gpa,
@@ -102,12 +110,7 @@ static void exit_ok(struct tdp_emu_vcpu *v, const struct emu_xlate *x, tdp_gpa_t
 		tdpi_emu_violation(v, "access to a page that is gone", gpa, x->pa);
 }
 
-static uint32_t want_of(uint32_t access)
-{
-	return access == (TDP_X | TDP_EMU_USER) ? EMU_XU : access & TDP_RWX;
-}
-
-static bool access_ok(uint32_t access)
+bool tdpi_emu_access_ok(uint32_t access)
 {
 	uint32_t a = access & ~TDP_EMU_USER;
 
@@ -122,6 +125,8 @@ static bool access_begin(struct tdp_emu_vcpu *v, tdp_gpa_t addr, struct tdp_emu_
 	exit->gpa = addr;
 	exit->prot = 0;
 	exit->refs = 0;
+	exit->fetch = 0;
+	exit->reserved = 0;
 	emu_lock_own(v);
 	v->refs = 0;
 	if (v->loaded)
@@ -156,14 +161,14 @@ int tdp_emu_access(struct tdp_emu_vcpu *v, tdp_gpa_t gpa, uint32_t access,
 	struct emu_req q = {
 		.gpa = gpa,
 		.gva = gpa, /* without paging the guest's linear address is the physical one */
-		.want = want_of(access),
+		.want = emu_want(access, access & TDP_EMU_USER),
 		.said = access & TDP_RWX,
 		.fetch = access & TDP_X,
 	};
 	struct emu_xlate x;
 	enum emu_fault fault;
 
-	if (!v || !exit || !access_ok(access))
+	if (!v || !exit || !tdpi_emu_access_ok(access))
 		return TDP_EINVAL;
 	if (!access_begin(v, gpa, exit))
 		return TDP_EMU_RELOAD;
@@ -175,6 +180,23 @@ int tdp_emu_access(struct tdp_emu_vcpu *v, tdp_gpa_t gpa, uint32_t access,
 	return access_end(v, exit);
 }
 
+/*
+ * What the second stage must grant. On x86 the mode of a fetch is that of the linear address, the U/S
+ * of the guest's tables (SDM vol. 3C, 29.3.3), and without tables all addresses are user-mode; on
+ * arm64 it is the Exception level. s1: what the guest's tables permit.
+ */
+static uint32_t want_by(const struct tdp_emu_vcpu *v, uint32_t access, uint32_t s1)
+{
+	switch (v->s1_mode) {
+	case TDP_EMU_S1_X86_4:
+	case TDP_EMU_S1_X86_5: return emu_want(access, s1 >> EMU_S1_USER & TDP_R);
+	case TDP_EMU_S1_ARM64: return emu_want(access, access & TDP_EMU_USER);
+	default:
+		return emu_want(access,
+				access & TDP_EMU_USER || v->regs.arch->format == TDP_FMT_EPT);
+	}
+}
+
 /* A combined translation that answers this access, or EMU_F_BUS for none. */
 static enum emu_fault combined_hit(struct tdp_emu_vcpu *v, uint64_t gva, uint32_t access,
 				   struct emu_req *q, struct emu_xlate *x)
@@ -184,7 +206,8 @@ static enum emu_fault combined_hit(struct tdp_emu_vcpu *v, uint64_t gva, uint32_
 
 	if (!s)
 		return EMU_F_BUS;
-	s1 = access & TDP_EMU_USER ? (uint32_t)s->s1 >> 3 : s->s1;
+	q->want = want_by(v, access, s->s1);
+	s1 = access & TDP_EMU_USER ? (uint32_t)s->s1 >> EMU_S1_USER : s->s1;
 	q->gpa = s->aux | (gva & (EMU_BIT(emu_slot_lg2(s)) - 1));
 	/* The guest's own permissions are looked up afresh: they are not what is judged here. */
 	if (access & TDP_RWX & ~s1 || (s->clean && access & TDP_W))
@@ -237,17 +260,18 @@ int tdp_emu_access_gva(struct tdp_emu_vcpu *v, uint64_t gva, uint32_t access,
 		       struct tdp_emu_exit *exit)
 {
 	struct emu_s1 s = {.vcpu = v, .gva = gva, .exit = exit};
-	struct emu_req q = {.gva = gva, .want = want_of(access), .said = access & TDP_RWX};
+	struct emu_req q = {.gva = gva, .said = access & TDP_RWX};
 	struct emu_xlate x;
 	enum emu_fault fault;
 
-	if (!v || !exit || !access_ok(access))
+	if (!v || !exit || !tdpi_emu_access_ok(access))
 		return TDP_EINVAL;
 	if (!access_begin(v, gva, exit))
 		return TDP_EMU_RELOAD;
 	s.access = access & TDP_RWX;
 	s.user = access & TDP_EMU_USER;
 	q.fetch = access & TDP_X;
+	q.want = want_by(v, access, 0);
 	q.gpa = gva;
 	fault = EMU_F_BUS;
 	if (v->s1_mode != TDP_EMU_S1_OFF) {
@@ -256,6 +280,7 @@ int tdp_emu_access_gva(struct tdp_emu_vcpu *v, uint64_t gva, uint32_t access,
 			if (stage1(&s))
 				return access_end(v, exit);
 			q.gpa = s.gpa;
+			q.want = want_by(v, access, s.prot);
 		}
 	}
 	if (fault == EMU_F_BUS) {

@@ -8,10 +8,8 @@
 
 #include "emu_int.h"
 
-int tdp_emu_decode(const struct tdp_emu_exit *exit, struct tdp_fault *fault)
+static int decode(const struct tdp_emu_exit *exit, struct tdp_fault *fault)
 {
-	if (!exit || !fault)
-		return TDP_EINVAL;
 	switch (exit->reason) {
 	case TDP_EMU_EPT_VIOLATION:
 		return tdp_decode_ept(exit->raw.ept.qualification, exit->raw.ept.gpa,
@@ -27,4 +25,17 @@ int tdp_emu_decode(const struct tdp_emu_exit *exit, struct tdp_fault *fault)
 	default:
 		return TDP_EINVAL;
 	}
+}
+
+int tdp_emu_decode(const struct tdp_emu_exit *exit, struct tdp_fault *fault)
+{
+	int ret;
+
+	if (!exit || !fault)
+		return TDP_EINVAL;
+	ret = decode(exit, fault);
+	/* The report says "a fetch"; in which mode the guest is, every VMM can find out. */
+	if (!ret && exit->fetch && fault->access & TDP_X)
+		fault->access = (fault->access & ~TDP_X) | exit->fetch;
+	return ret;
 }

@@ -9,7 +9,9 @@
 
 #define KNOWN_CAPS                                                                                 \
 	(TDP_CAP_HW_ACCESSED | TDP_CAP_HW_DIRTY | TDP_CAP_EXEC_ONLY | TDP_CAP_FAULT_INVALIDATES |  \
-	 TDP_CAP_RANGE_FLUSH | TDP_CAP_WALKS_TABLES | TDP_CAP_FLUSH_ON_AGE)
+	 TDP_CAP_RANGE_FLUSH | TDP_CAP_WALKS_TABLES | TDP_CAP_FLUSH_ON_AGE | TDP_CAP_EXEC_BY_MODE)
+/* What nested paging has never had. */
+#define NOT_NPT (TDP_CAP_EXEC_ONLY | TDP_CAP_EXEC_BY_MODE)
 
 const struct emu_arch *tdpi_emu_arch(uint32_t format)
 {
@@ -45,7 +47,7 @@ int tdpi_emu_caps(const struct tdp_emu_config *cfg, uint32_t format, struct tdp_
 	/* Nested paging without Accessed and Dirty has never been built. */
 	if (format == TDP_FMT_NPT && cfg->without_caps & ad)
 		return TDP_ENOTSUP;
-	caps->flags |= cfg->with_caps & ~(format == TDP_FMT_NPT ? TDP_CAP_EXEC_ONLY : 0);
+	caps->flags |= cfg->with_caps & ~(format == TDP_FMT_NPT ? NOT_NPT : 0);
 	caps->flags &= ~cfg->without_caps;
 	if (!(caps->flags & TDP_CAP_HW_ACCESSED))
 		caps->flags &= ~TDP_CAP_HW_DIRTY;
@@ -72,7 +74,7 @@ int tdpi_emu_load_regs(const struct tdp_backend_caps *caps, uint32_t format, con
 	regs->arch = tdpi_emu_arch(format);
 	if (!regs->arch)
 		return TDP_ENOTSUP;
-	regs->caps = caps->flags;
+	regs->caps = caps->flags & ~(format == TDP_FMT_NPT ? NOT_NPT : 0);
 	regs->leaf_levels = caps->leaf_levels;
 	regs->output_bits = caps->pa_bits;
 	regs->gpa_bits = caps->gpa_bits;

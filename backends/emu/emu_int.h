@@ -23,9 +23,8 @@
 #define EMU_POINT(kind, p, size) ((void)(p))
 #endif
 
-/* Execute at user privilege, where the format tells it from system privilege (arm64 EL0, EL1). */
-#define EMU_XU 0x8u
-#define EMU_PROT_ALL (TDP_RWX | EMU_XU)
+/* Where first-stage permissions have what the user may, above what the system may. */
+#define EMU_S1_USER 4
 
 /* What the root register switched on. */
 #define EMU_HW_A 1u
@@ -86,7 +85,7 @@ struct emu_req {
 	tdp_gpa_t gpa;
 	uint64_t gva;
 	uint32_t want;
-	uint32_t said;    /* TDP_R|W|X in the report */
+	uint32_t said;    /* TDP_R, TDP_W or TDP_X in the report */
 	bool table_walk;  /* an access to a guest page table */
 	bool fetch;       /* the guest's access was a fetch (also while walking its tables) */
 };
@@ -126,7 +125,7 @@ struct emu_slot {
 	uint64_t aux; /* leaf: identity of the root; combined: gpa of the page */
 	uint32_t gen; /* not the map's: the slot is empty */
 	uint8_t prot;
-	uint8_t s1;   /* combined: TDP_RWX for the system, << 3 for the user */
+	uint8_t s1; /* combined: TDP_RWX for the system, << EMU_S1_USER for the user */
 	uint8_t level;
 	uint8_t clean;
 };
@@ -277,7 +276,19 @@ struct emu_walk {
 	bool again;
 };
 
+/* What permissions must hold for an access; user: a fetch counts as one in user mode. */
+static inline uint32_t emu_want(uint32_t access, bool user)
+{
+	access &= TDP_RWX;
+	return access == TDP_X ? (user ? TDP_XU : TDP_XS) : access;
+}
+
 enum emu_fault tdpi_emu_walk(struct emu_walk *w, const struct emu_req *q, struct emu_xlate *x);
+/* One of TDP_R, TDP_W, TDP_X, with TDP_EMU_USER or without. */
+bool tdpi_emu_access_ok(uint32_t access);
+/* The report of a fault, as the architecture makes it, and what it leaves to be found out. */
+void tdpi_emu_report(const struct emu_regs *r, const struct emu_req *q, enum emu_fault fault,
+		     const struct emu_xlate *x, struct tdp_emu_exit *exit);
 /* Through the TLB. With the vCPU's lock held. */
 enum emu_fault tdpi_emu_translate(struct tdp_emu_vcpu *v, const struct emu_req *q,
 				  struct emu_xlate *x);
@@ -297,7 +308,7 @@ struct emu_s1 {
 	struct tdp_emu_exit *exit;
 	/* out */
 	tdp_gpa_t gpa;   /* byte address */
-	uint32_t prot;   /* for the system, << 3 for the user */
+	uint32_t prot;   /* for the system, << EMU_S1_USER for the user; X is TDP_X or none */
 	uint8_t lg2;
 	bool clean;      /* the guest's Dirty is not set */
 };

@@ -13,14 +13,20 @@ int tdp_emu_walk_foreign(uint32_t format, const uint64_t hw[2], uint32_t caps_fl
 {
 	struct tdp_emu_config cfg = tdp_emu_config_default();
 	struct emu_walk w = {.read = read, .read_arg = arg};
-	struct emu_req q = {.gpa = gpa, .gva = gpa, .want = access, .said = access};
+	struct emu_req q = {
+		.gpa = gpa,
+		.gva = gpa,
+		.want = emu_want(access, access & TDP_EMU_USER),
+		.said = access & TDP_RWX,
+		.fetch = access & TDP_X,
+	};
 	struct tdp_backend_caps caps;
 	enum emu_fault fault;
 	struct emu_regs regs;
 	struct emu_xlate x;
 	int ret;
 
-	if (!hw || !read || !exit || (access != TDP_R && access != TDP_W && access != TDP_X))
+	if (!hw || !read || !exit || !tdpi_emu_access_ok(access))
 		return TDP_EINVAL;
 	ret = tdpi_emu_caps(&cfg, format, &caps);
 	if (ret)
@@ -30,7 +36,6 @@ int tdp_emu_walk_foreign(uint32_t format, const uint64_t hw[2], uint32_t caps_fl
 	if (ret)
 		return ret;
 	w.regs = &regs;
-	q.fetch = access == TDP_X;
 	memset(exit, 0, sizeof(*exit));
 	exit->gpa = gpa;
 	fault = tdpi_emu_walk(&w, &q, &x);
@@ -38,7 +43,7 @@ int tdp_emu_walk_foreign(uint32_t format, const uint64_t hw[2], uint32_t caps_fl
 	if (fault == EMU_F_BUS) {
 		exit->reason = TDP_EMU_BUS_ERROR;
 	} else if (fault != EMU_F_NONE) {
-		regs.arch->report(&regs, &q, fault, &x, exit);
+		tdpi_emu_report(&regs, &q, fault, &x, exit);
 	} else {
 		exit->lg2 = x.lg2;
 		exit->pa = x.pa;

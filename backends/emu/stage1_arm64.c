@@ -52,7 +52,7 @@ static uint32_t grants(uint64_t e, uint64_t limits)
 	/* EL0 may execute what it cannot read. */
 	if (!uxn)
 		user |= TDP_X;
-	return system | user << 3;
+	return system | user << EMU_S1_USER;
 }
 
 int tdpi_emu_s1_arm64(struct emu_s1 *s)
@@ -81,7 +81,7 @@ int tdpi_emu_s1_arm64(struct emu_s1 *s)
 		if (!(e & A_AF))
 			return guest_abort(s, FSC_ACCESS_FLAG, level);
 		s->prot = grants(e, limits);
-		if (s->access & ~(s->user ? s->prot >> 3 : s->prot))
+		if (s->access & ~(s->user ? s->prot >> EMU_S1_USER : s->prot))
 			return guest_abort(s, FSC_PERMISSION, level);
 		s->lg2 = (uint8_t)shift;
 		s->clean = false;

@@ -45,7 +45,7 @@ static uint32_t grants(uint64_t w, uint64_t u, uint64_t nx)
 {
 	uint32_t p = TDP_R | (w ? TDP_W : 0) | (nx ? 0 : TDP_X);
 
-	return p | (u ? p << 3 : 0);
+	return p | (u ? p << EMU_S1_USER : 0);
 }
 
 /*
@@ -93,7 +93,7 @@ static int walk_guest(struct emu_s1 *s, unsigned levels)
 		bits = G_A;
 		if (leaf) {
 			s->prot = grants(w ? 1 : 0, u ? 1 : 0, nx);
-			if (s->access & ~(s->user ? s->prot >> 3 : s->prot))
+			if (s->access & ~(s->user ? s->prot >> EMU_S1_USER : s->prot))
 				return page_fault(s, EMU_BIT(0));
 			bits |= s->access == TDP_W ? G_D : 0;
 		}

@@ -124,7 +124,7 @@ static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, str
 	unsigned level = r->start;
 	const struct emu_slot *s;
 
-	x->prot = EMU_PROT_ALL;
+	x->prot = TDP_RWX;
 	s = caching(w) ? tdpi_emu_map_find(&w->vcpu->tables, r->tag, q->gpa) : NULL;
 	if (s) {
 		table = s->pa;
@@ -133,7 +133,7 @@ static enum emu_fault walk_once(struct emu_walk *w, const struct emu_req *q, str
 		w->vcpu->st.walk_cache_hits++;
 	}
 	for (;; level--) {
-		struct emu_entry e = {.prot = EMU_PROT_ALL};
+		struct emu_entry e = {.prot = TDP_RWX};
 		uint64_t *word, raw;
 		enum emu_kind kind;
 

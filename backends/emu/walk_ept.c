@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Intel EPT as the SDM has it: vol. 3C, 25.6.11 (EPTP), 29.3.2 (tables 29-1 to 29-7), 29.3.3
- * (misconfigurations and violations), table 28-7 (exit qualification). Not in this machine:
- * mode-based execute, supervisor shadow-stack control, sub-page permissions, paging-write, #VE.
+ * (misconfigurations and violations), table 28-7 (exit qualification). Mode-based execute control is
+ * on if the machine has TDP_CAP_EXEC_BY_MODE. Not in this machine: supervisor shadow-stack control,
+ * sub-page permissions, paging-write, #VE, advanced information about violations.
  */
 #include "emu_int.h"
 
@@ -12,6 +13,7 @@
 #define EPT_BIG EMU_BIT(7)
 #define EPT_A EMU_BIT(8)
 #define EPT_D EMU_BIT(9)
+#define EPT_XU EMU_BIT(10) /* mode-based: user-mode addresses; bit 2: supervisor-mode */
 
 static void ept_caps(struct tdp_backend_caps *caps)
 {
@@ -63,16 +65,19 @@ static enum emu_kind ept_decode(const struct emu_regs *r, uint64_t raw, unsigned
 				struct emu_entry *e)
 {
 	bool leaf = level == 0 || (level <= 2 && raw & EPT_BIG);
+	bool by_mode = r->caps & TDP_CAP_EXEC_BY_MODE;
 
-	if (!(raw & (EPT_R | EPT_W | EPT_X)))
+	if (!(raw & (EPT_R | EPT_W | EPT_X | (by_mode ? EPT_XU : 0))))
 		return EMU_ABSENT;
+	/* What is left beside W is X, in one mode or the other. */
 	if (!(raw & EPT_R) && (raw & EPT_W || !(r->caps & TDP_CAP_EXEC_ONLY)))
 		return EMU_RESERVED;
 	if (raw & EMU_BITS(51, 12) & EMU_BITS(63, r->output_bits))
 		return EMU_RESERVED;
 	if (leaf ? !ept_leaf_ok(r, raw, level) : (raw & EMU_BITS(7, 3)) != 0)
 		return EMU_RESERVED;
-	e->prot = (uint32_t)(raw & 7) | (raw & EPT_X ? EMU_XU : 0);
+	e->prot = (raw & EPT_R ? TDP_R : 0) | (raw & EPT_W ? TDP_W : 0) |
+		  (raw & EPT_X ? TDP_XS : 0) | (raw & (by_mode ? EPT_XU : EPT_X) ? TDP_XU : 0);
 	e->pa = raw & EMU_BITS(51, 12);
 	if (r->ad & EMU_HW_A)
 		e->set_a = EPT_A & ~raw;
@@ -97,9 +102,15 @@ static void ept_report(const struct emu_regs *r, const struct emu_req *q, enum e
 	if (q->table_walk && r->ad)
 		qual |= 3; /* reported as read and write, whatever it was */
 	else
-		qual |= q->said & 7;
-	if (fault == EMU_F_DENIED)
-		qual |= (uint64_t)(x->prot & 7) << 3;
+		qual |= q->said & TDP_X ? 4 : q->said;
+	if (fault == EMU_F_DENIED) {
+		qual |= x->prot & TDP_R ? EMU_BIT(3) : 0;
+		qual |= x->prot & TDP_W ? EMU_BIT(4) : 0;
+		qual |= x->prot & TDP_XS ? EMU_BIT(5) : 0;
+		/* Without mode-based execute bit 6 is undefined; here it is 0. */
+		if (r->caps & TDP_CAP_EXEC_BY_MODE)
+			qual |= x->prot & TDP_XU ? EMU_BIT(6) : 0;
+	}
 	qual |= EMU_BIT(7);
 	if (!q->table_walk)
 		qual |= EMU_BIT(8);

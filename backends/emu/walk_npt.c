@@ -59,9 +59,7 @@ static enum emu_kind npt_decode(const struct emu_regs *r, uint64_t raw, unsigned
 	if (raw & reserved || (leaf && !(r->leaf_levels >> level & 1)))
 		return EMU_RESERVED;
 	/* Without U a nested access may do nothing at all. */
-	e->prot = raw & NPT_U ? TDP_R | (raw & NPT_W ? TDP_W : 0) |
-					(raw & NPT_NX ? 0 : TDP_X | EMU_XU) :
-				0;
+	e->prot = raw & NPT_U ? TDP_R | (raw & NPT_W ? TDP_W : 0) | (raw & NPT_NX ? 0 : TDP_X) : 0;
 	e->pa = raw & EMU_BITS(51, 12);
 	if (leaf && level)
 		e->pa &= ~EMU_BIT(12);

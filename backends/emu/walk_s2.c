@@ -2,8 +2,8 @@
 /*
  * Arm VMSAv8-64 stage 2, 4 KiB granule, without LPA2: DDI 0487, D8.2 (translation process), D8.3
  * (descriptors), D8.4 and D8.5 (permissions, hardware update of AF and dirty state), VTCR_EL2,
- * VTTBR_EL2, ESR_EL2. FEAT_XNX is there. The contiguous bit is a hint that this machine does not
- * take.
+ * VTTBR_EL2, ESR_EL2. FEAT_XNX is there if the machine has TDP_CAP_EXEC_BY_MODE. The contiguous bit is
+ * a hint that this machine does not take.
  */
 #include "emu_int.h"
 
@@ -68,18 +68,17 @@ static int s2_load(struct emu_regs *r, const uint64_t hw[2], const struct tdp_ba
 	return TDP_OK;
 }
 
-/* XN[1:0] in bits 54:53: 00 all, 01 EL0 only, 10 none, 11 EL1 only. */
-static uint32_t s2_exec(uint64_t raw)
+/* XN[1:0], bits 54:53: 00 all, 01 EL0 only, 10 none, 11 EL1 only. Without FEAT_XNX 53 is nothing. */
+static uint32_t s2_exec(const struct emu_regs *r, uint64_t raw)
 {
+	if (!(r->caps & TDP_CAP_EXEC_BY_MODE))
+		return raw & EMU_BIT(54) ? 0 : TDP_X;
 	switch (raw >> 53 & 3) {
-	case 0:
-		return TDP_X | EMU_XU;
-	case 1:
-		return EMU_XU;
+	case 0: return TDP_X;
+	case 1: return TDP_XU;
 	case 2:
 		return 0;
-	default:
-		return TDP_X;
+	default: return TDP_XS;
 	}
 }
 
@@ -100,7 +99,7 @@ static enum emu_kind s2_decode(const struct emu_regs *r, uint64_t raw, unsigned 
 		return EMU_SIZE;
 	if (!leaf)
 		return EMU_TABLE; /* stage-2 tables carry no permissions and no AF */
-	e->prot = s2_exec(raw);
+	e->prot = s2_exec(r, raw);
 	if (raw & S2_AP_R)
 		e->prot |= TDP_R;
 	if (raw & S2_AP_W)

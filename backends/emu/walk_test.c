@@ -9,10 +9,12 @@
 #define T_ABSENT EMU_BIT(63)
 #define T_DENY_R EMU_BIT(2)
 #define T_W EMU_BIT(3)
-#define T_X EMU_BIT(4)
+#define T_XS EMU_BIT(4)
 #define T_D EMU_BIT(5)
 #define T_A EMU_BIT(6)
-#define T_RESERVED (EMU_BITS(62, 56) | EMU_BIT(19))
+#define T_XU EMU_BIT(19)
+#define T_X (T_XS | T_XU)
+#define T_RESERVED EMU_BITS(62, 57)
 #define T_PA EMU_BITS(55, 20)
 #define T_LEAF_LEVELS 0xbu
 
@@ -59,8 +61,11 @@ static enum emu_kind test_leaf(const struct emu_regs *r, uint64_t v, unsigned le
 		return EMU_RESERVED;
 	if (v & T_DENY_R && (v & T_W || (v & T_X && !(r->caps & TDP_CAP_EXEC_ONLY))))
 		return EMU_RESERVED;
-	e->prot = (v & T_DENY_R ? 0 : TDP_R) | (v & T_W ? TDP_W : 0) |
-		  (v & T_X ? TDP_X | EMU_XU : 0);
+	/* A machine that does not tell modes apart wants to be told the same of both. */
+	if (v & T_X && (v & T_X) != T_X && !(r->caps & TDP_CAP_EXEC_BY_MODE))
+		return EMU_RESERVED;
+	e->prot = (v & T_DENY_R ? 0 : TDP_R) | (v & T_W ? TDP_W : 0) | (v & T_XS ? TDP_XS : 0) |
+		  (v & T_XU ? TDP_XU : 0);
 	if (r->ad & EMU_HW_A && !(v & T_A))
 		e->set_a = rotate_left(T_A, turn);
 	if (r->ad & EMU_HW_D && !(v & T_D))
@@ -93,7 +98,7 @@ static void test_report(const struct emu_regs *r, const struct emu_req *q, enum 
 	(void)x;
 	exit->reason = TDP_EMU_TEST_FAULT;
 	exit->raw.test.gpa = q->gpa;
-	exit->raw.test.code = q->said;
+	exit->raw.test.code = q->said & TDP_X ? 4 : q->said;
 	if (fault == EMU_F_DENIED)
 		exit->raw.test.code |= EMU_BIT(3);
 	if (fault == EMU_F_RESERVED)

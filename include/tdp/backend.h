@@ -37,6 +37,11 @@ enum tdp_format {
 #define TDP_CAP_WALKS_TABLES 0x20u
 /** Aging must flush (the walker keeps young translations too long to be useful otherwise). */
 #define TDP_CAP_FLUSH_ON_AGE 0x40u
+/**
+ * Every vCPU looks at TDP_XS and TDP_XU apart: EPT with "mode-based execute control" on in the VMCS of each;
+ * arm64 with FEAT_XNX. Formats that cannot say it ignore the flag.
+ */
+#define TDP_CAP_EXEC_BY_MODE 0x80u
 
 struct tdp_backend_caps {
 	uint32_t size;

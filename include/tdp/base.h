@@ -49,10 +49,18 @@ struct tdp_range {
 #define TDP_PAGE_LG2 12u
 #define TDP_PAGE_SIZE ((uint64_t)1 << TDP_PAGE_LG2)
 
-/** What a guest access wants, and what a mapping permits. */
+/**
+ * What a guest access wants, and what a mapping permits. Execution is two rights, by the guest's mode:
+ * TDP_XS for supervisor-mode linear addresses (EPT) or EL1 (arm64), TDP_XU for user-mode linear addresses or
+ * EL0. TDP_X is both, and what is meant wherever modes are not told apart. A mapping that grants one
+ * without the other needs TDP_CAP_EXEC_BY_MODE and a format that can say it (all but NPT), else its
+ * `prot` is refused with TDP_ENOTSUP.
+ */
 #define TDP_R 0x1u
 #define TDP_W 0x2u
-#define TDP_X 0x4u
+#define TDP_XS 0x4u
+#define TDP_XU 0x8u
+#define TDP_X (TDP_XS | TDP_XU)
 #define TDP_RWX (TDP_R | TDP_W | TDP_X)
 
 /**

@@ -30,7 +30,7 @@ struct tdp_emu_config {
 	uint32_t size;
 	uint32_t flags;        /* TDP_EMU_* */
 	uint32_t without_caps; /* TDP_CAP_* that this machine lacks */
-	uint32_t with_caps;    /* TDP_CAP_* that it has beyond the default (FLUSH_ON_AGE) */
+	uint32_t with_caps;    /* beyond the default: FLUSH_ON_AGE, EXEC_BY_MODE (not NPT) */
 	uint32_t leaf_levels;  /* 0: all of the format */
 	uint32_t gpa_bits;     /* 0: x86 52 (with 5 levels; 48 with 4), arm64 48, test 32 */
 	uint32_t pa_bits;      /* 0: 52 (arm64 48, test 48) */
@@ -88,7 +88,13 @@ struct tdp_emu_exit {
 	tdp_pa_t pa;     /* OK: output byte address */
 	tdp_gpa_t gpa;   /* OK: guest-physical byte address (differs from the argument for gva) */
 	uint32_t refs;   /* table entries read for this access, both dimensions; 0: TLB hit */
-	uint32_t prot;   /* OK: TDP_R|W|X of the translation used */
+	uint32_t prot;   /* OK: TDP_R|W|XS|XU of the translation used */
+	/**
+	 * Second-stage fault of a fetch, with TDP_CAP_EXEC_BY_MODE: TDP_XS or TDP_XU, what the guest needed (what a
+	 * VMM learns from SPSR_EL2.M, or from the guest's tables). Else 0.
+	 */
+	uint32_t fetch;
+	uint32_t reserved;
 	union {
 		struct {
 			uint64_t qualification, gpa, gla;
@@ -111,15 +117,23 @@ struct tdp_emu_exit {
 /** With an access: at user privilege (x86 CPL 3, arm64 EL0), else at system privilege. */
 #define TDP_EMU_USER 0x100u
 /**
- * One access by guest-physical address (a guest without paging): access is TDP_R, TDP_W or TDP_X, with
- * TDP_EMU_USER or without. Returns exit->reason; TDP_EINVAL for anything else, then nothing was done.
+ * One access by guest-physical address (of a guest that maps linear addresses one to one): access is TDP_R,
+ * TDP_W or TDP_X, with TDP_EMU_USER or without. Where execution is by mode that also says (EPT) whether the
+ * linear address is a user-mode one. Returns exit->reason; TDP_EINVAL for anything else, then nothing was
+ * done.
  */
 TDP_API int tdp_emu_access(struct tdp_emu_vcpu *vcpu, tdp_gpa_t gpa, uint32_t access,
 			   struct tdp_emu_exit *exit);
-/** One access by guest-virtual address through the guest's own tables, each read nested. */
+/**
+ * One access by guest-virtual address through the guest's own tables, each read nested. Without tables
+ * (TDP_EMU_S1_OFF) every address of an EPT guest is a user-mode one, as in the SDM.
+ */
 TDP_API int tdp_emu_access_gva(struct tdp_emu_vcpu *vcpu, uint64_t gva, uint32_t access,
 			       struct tdp_emu_exit *exit);
-/** Turn a second-stage exit into a fault for tdp_fault(). TDP_EINVAL for other reasons. */
+/**
+ * Turn a second-stage exit into a fault for tdp_fault(), TDP_X narrowed to exit->fetch. TDP_EINVAL for other
+ * reasons.
+ */
 TDP_API int tdp_emu_decode(const struct tdp_emu_exit *exit, struct tdp_fault *fault);
 
 enum tdp_emu_stage1 {
@@ -158,7 +172,8 @@ TDP_API int tdp_emu_cached(struct tdp_emu *emu, tdp_gpa_t gpa, uint64_t size);
 
 /**
  * Walk foreign tables of a format by a read callback, without TLB and without setting bits (for tests and
- * for guests' own second-stage tables): hw as in struct tdp_root_view. read returns 0 when it wrote *entry.
+ * for guests' own second-stage tables): hw as in struct tdp_root_view, access as in tdp_emu_access(). read
+ * returns 0 when it wrote *entry.
  */
 TDP_API int tdp_emu_walk_foreign(uint32_t format, const uint64_t hw[2], uint32_t caps_flags,
 				 int (*read)(void *arg, tdp_pa_t pa, uint64_t *entry), void *arg,

@@ -142,7 +142,7 @@ struct tdp_page {
 	tdp_pa_t pa;     /* output address of the 4K page that holds gpa, 4K-aligned */
 	uint32_t lg2;    /* 12, 21 or 30 (or between): the naturally aligned 1 << lg2 bytes of guest
 			    memory around gpa are backed contiguously; lower is always right */
-	uint32_t prot;   /* TDP_R|W|X permitted, TDP_MT_*, TDP_SW() */
+	uint32_t prot;   /* TDP_R|W|XS|XU permitted, TDP_MT_*, TDP_SW() */
 	uint64_t cookie; /* the resolver's own, handed to release() */
 };
 
@@ -155,7 +155,8 @@ struct tdp_page {
  * Backing memory that is looked up when faulted on.
  *
  * resolve() is called with no lock held and outside read-side sections, so it may sleep; it may not call
- * the library on the same mm. want_lg2 is the largest size of use; `access` what the guest wanted.
+ * the library on the same mm. want_lg2 is the largest size of use; `access` what the guest wanted (of a
+ * fetch TDP_X, or only TDP_XS or TDP_XU).
  * Returns TDP_OK, TDP_EAGAIN (fault again later: RETRY), or a negative status for the fault to report.
  * What it found may go away: the owner then calls tdp_invalidate_begin(), tdp_zap(),
  * tdp_invalidate_end(), and no mapping made from an older answer survives or appears.
@@ -245,7 +246,7 @@ struct tdp_fault {
 	uint32_t size;   /* 0 counts as the whole structure */
 	uint32_t flags;  /* TDP_FAULT_* */
 	tdp_gpa_t gpa;   /* need not be aligned */
-	uint32_t access; /* TDP_R, TDP_W, TDP_X or several */
+	uint32_t access; /* TDP_R, TDP_W, TDP_X (or TDP_XS, TDP_XU) or several */
 	uint32_t reserved;
 	uint64_t gva; /* with TDP_FAULT_GVA; not used by the library */
 };
@@ -266,6 +267,10 @@ struct tdp_fault_result {
 
 /**
  * Handle a second-stage fault in the vCPU's address space.
+ *
+ * It is mended when the leaf grants every bit of `access`. So a fetch as TDP_X asks for execution in both modes:
+ * right where modes are not told apart. Of memory that is executable in one mode only it is refused
+ * (TDP_EACCES), so with TDP_CAP_EXEC_BY_MODE say TDP_XS or TDP_XU, as the guest fetched (see decode.h).
  *
  * Returns an outcome >= 0, or: TDP_ERANGE gpa beyond the guest-physical width, nothing is mapped;
  * TDP_EACCES the memory does not permit this access (execute of a no-execute page, …); TDP_ENOMEM;

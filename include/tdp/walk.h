@@ -30,7 +30,7 @@ struct tdp_mapping {
 	tdp_gpa_t gpa;  /* start of the page */
 	tdp_pa_t pa;    /* of the page, without encryption bits */
 	uint32_t lg2;   /* of the page size */
-	uint32_t prot;  /* TDP_R|W|X granted now (or when touched again), TDP_MT_*, TDP_SW() */
+	uint32_t prot;  /* TDP_R|W|XS|XU granted now (or when touched again), TDP_MT_*, TDP_SW() */
 };
 /** The leaf that maps gpa in the valid root of as_id. TDP_ENOENT: none. TDP_ERANGE: too high. */
 TDP_API int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa,
@@ -83,7 +83,10 @@ struct tdp_visit {
 TDP_API int tdp_walk(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,
 		     int (*fn)(void *arg, const struct tdp_visit *visit), void *arg);
 
-/** Text: one line per run of equal, contiguous leaves, without newline. fn as in tdp_walk(). */
+/**
+ * Text: one line per run of equal, contiguous leaves, without newline. fn as in tdp_walk(). Permissions are
+ * "rwx"; s or u instead of x: executable in supervisor or in user mode only.
+ */
 TDP_API int tdp_dump(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
 		     int (*fn)(void *arg, const char *line), void *arg);
 /**
@@ -154,7 +157,7 @@ TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);
 /**
  * What makes two roots (or tables) interchangeable, as one word compared with ==:
  * bits 0..3 level, 4..7 format, 8..15 as_id, 16 hardware Accessed, 17 hardware Dirty, 18 direct
- * (always 1 here), 19..21 access (R, W, X; all set for direct tables), 22..25 levels, others 0.
+ * (always 1 here), 19..22 access (R, W, XS, XU; all set for direct tables), 23..26 levels, others 0.
  * Whether a root is invalid is not part of it.
  */
 typedef uint64_t tdp_role_t;

@@ -61,7 +61,7 @@ struct tdpi_engine {
 	int (*levels)(unsigned gpa_bits, unsigned forced);
 	unsigned (*root_pages)(unsigned gpa_bits, unsigned levels);
 	void (*root_hw)(const struct tdpi_root_geom *g, uint64_t hw[2]);
-	bool (*prot_ok)(uint32_t prot, bool exec_only);
+	bool (*prot_ok)(uint32_t prot, uint32_t caps); /* TDP_CAP_* */
 
 	/* All entries of a table nobody can reach become empty. Any context. */
 	void (*fill)(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level);

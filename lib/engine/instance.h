@@ -23,12 +23,16 @@ static void instance_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 	fmt_root_hw(g, hw);
 }
 
-/* Can a leaf say this? Every leaf has R, or X alone where that exists. */
-static bool instance_prot_ok(uint32_t prot, bool exec_only)
+/* Can a leaf say this? Every leaf has R, or X alone, and X for both modes or none; less where that exists. */
+static bool instance_prot_ok(uint32_t prot, uint32_t caps)
 {
+	uint32_t x = prot & TDP_X;
+
 	if (prot & ~TDP_PROT_MASK || !fmt_mt_ok(prot))
 		return false;
-	return prot & TDP_R || (FMT_EXEC_ONLY && exec_only && (prot & TDP_RWX) == TDP_X);
+	if (x && x != TDP_X && !(FMT_EXEC_BY_MODE && caps & TDP_CAP_EXEC_BY_MODE))
+		return false;
+	return prot & TDP_R || (FMT_EXEC_ONLY && caps & TDP_CAP_EXEC_ONLY && x && !(prot & TDP_W));
 }
 
 /*

@@ -32,13 +32,14 @@
 #define TDPI_HW_D 2u
 
 /*
- * A leaf's meaning. Representable when: prot has R, or (exec-only formats) X without W; W implies
- * mmu_w implies host_w; dirty implies W; with no TDPI_HW_D: dirty == has W; tracked implies
- * !accessed, no W, and no TDPI_HW_A (arm64: never tracked, a clear AF is the tracking);
- * fmt_mt_ok(prot); no TDP_MT_FORCE in formats that have no such bit (NPT, arm64: dropped).
+ * A leaf's meaning. Representable when: prot has R, or (exec-only formats) XS or XU without W; XS and XU
+ * are alike, but in exec-by-mode formats; W implies mmu_w implies host_w; dirty implies W; with no
+ * TDPI_HW_D: dirty == has W; tracked implies !accessed, no W, and no TDPI_HW_A (arm64: never tracked, a
+ * clear AF is the tracking); fmt_mt_ok(prot); no TDP_MT_FORCE in formats that have no such bit (NPT,
+ * arm64: dropped).
  */
 struct tdpi_attr {
-	uint16_t prot; /* TDP_R|W|X granted (tracked: saved), TDP_MT_*, TDP_MT_FORCE, TDP_SW() */
+	uint16_t prot; /* TDP_R|W|XS|XU granted (tracked: saved), TDP_MT_*, FORCE, TDP_SW() */
 	bool host_w;   /* backing permits writes */
 	bool mmu_w;    /* the engine may grant W by itself (host_w and not write-tracked) */
 	bool accessed;
@@ -78,6 +79,8 @@ struct tdpi_root_geom {
  *   FMT_ROOT_PAGES_MAX 1, or 16 with concatenation
  *   FMT_AD_ALWAYS      1 when the MMU's A and D cannot be switched off (NPT)
  *   FMT_EXEC_ONLY      1 when X without R exists
+ *   FMT_EXEC_BY_MODE   1 when XS and XU can differ. Words with both or none mean the same for an MMU that
+ *                      does not tell modes apart
  *   FMT_AF_FAULT       1 when a clear Accessed bit faults unless the MMU sets it (arm64)
  *   FMT_BBM            1 when live size or address changes need break-before-make
  *   FMT_HIERARCHICAL   1 when table entries carry permissions
@@ -102,7 +105,7 @@ struct tdpi_root_geom {
  *          the leaf at `level` whose first part (as above) this is, inverse of
  *          fmt_split(., level, 0); the pa must be aligned
  *   unsigned fmt_perm(uint64_t e, unsigned level, unsigned ad)
- *          TDP_R|W|X the MMU grants now without a fault (arm64 DBM counts as W when ad has
+ *          TDP_R|W|XS|XU the MMU grants now without a fault (arm64 DBM counts as W when ad has
  *          TDPI_HW_D; tracked or AF-clear without TDPI_HW_A: 0)
  *   bool fmt_accessed(uint64_t e, unsigned level);  bool fmt_dirty(...)  of a LEAF
  *   uint64_t fmt_a_bits(unsigned level)  to AND out to clear Accessed when the MMU sets it

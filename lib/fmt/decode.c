@@ -20,11 +20,20 @@ static int report(struct tdp_fault *fault, uint32_t flags, uint64_t gpa, uint32_
 	return TDP_OK;
 }
 
-/* Bits 0..2: what was tried, 3..5: what entries permit, 7: gla valid, 8: not on the guest's walk.
+/* EPT and the test format have read, write and fetch in bits 0..2; which mode's fetch is not said. */
+static uint32_t access_of(uint64_t bits)
+{
+	return ((uint32_t)bits & (TDP_R | TDP_W)) | (bits & TDPI_BIT(2) ? TDP_X : 0);
+}
+
+/*
+ * Bits 0..2: what was tried, 3..5: what entries permit, 7: gla valid, 8: not on the guest's walk. Bit 6 (user
+ * execution permitted) is undefined unless execution is by mode, bit 9 (a user-mode address) unless
+ * the processor has advanced information: neither is looked at.
  */
 int tdp_decode_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, struct tdp_fault *fault)
 {
-	uint32_t access = (uint32_t)qualification & TDP_RWX;
+	uint32_t access = access_of(qualification);
 	uint32_t flags = 0;
 
 	if (!fault || !access)
@@ -140,7 +149,7 @@ int tdp_decode_s2(uint64_t esr, uint64_t hpfar, uint64_t far, struct tdp_fault *
 
 int tdp_decode_test(uint64_t code, uint64_t gpa, struct tdp_fault *fault)
 {
-	uint32_t access = (uint32_t)code & TDP_RWX;
+	uint32_t access = access_of(code);
 	uint32_t flags = 0;
 
 	if (!fault || !access || code & ~TDPI_MASK(5, 0))

@@ -4,61 +4,67 @@
  * tables there; EPTP: 25.6.11).
  *
  * Without hardware A/D (EPTP bit 6 clear) the MMU ignores bits 8 and 9 and they stay what software
- * says. An access-tracked leaf has R, W and X clear, so it is not present for the MMU, and keeps R
- * and X in two ignored bits. Everything else in a non-present word is ignored too, but for bit 63.
+ * says. Without mode-based execute control it ignores bit 10, so that is written always. With it bit 10
+ * alone makes a word present, so it is clear in all that is not. An access-tracked leaf has R, W, XS and XU
+ * clear and a mark instead, and keeps R, XS and XU in ignored bits. Everything else in a non-present word
+ * is ignored too, but for bit 63.
  */
 #ifndef TDPI_FMT_EPT_H
 #define TDPI_FMT_EPT_H
 
 #include "fmt/contract.h"
 
-#define EPT_RWX TDPI_MASK(2, 0)
 #define EPT_R TDPI_BIT(0)
 #define EPT_W TDPI_BIT(1)
-#define EPT_X TDPI_BIT(2)
+#define EPT_XS TDPI_BIT(2)
 #define EPT_MT_SHIFT 3
 #define EPT_MT TDPI_MASK(5, 3)
 #define EPT_IPAT TDPI_BIT(6)
 #define EPT_PS TDPI_BIT(7)
 #define EPT_A TDPI_BIT(8)
 #define EPT_D TDPI_BIT(9)
-#define EPT_XU TDPI_BIT(10) /* mode-based execute control: not used, stays 0 */
+#define EPT_XU TDPI_BIT(10)
+#define EPT_RWX (EPT_R | EPT_W | EPT_XS | EPT_XU) /* any of them: present */
 #define EPT_PA TDPI_MASK(51, 12)
 #define EPT_HOST_W TDPI_BIT(52)
 #define EPT_MMU_W TDPI_BIT(53)
-#define EPT_SAVED_R TDPI_BIT(54)
-#define EPT_SAVED_X TDPI_BIT(55)
-#define EPT_SAVED (EPT_SAVED_R | EPT_SAVED_X)
+#define EPT_TRACKED TDPI_BIT(54)
+/* R, XS and XU of an access-tracked leaf; 57 and 58 mean something to the MMU in present words. */
+#define EPT_SAVED_XS TDPI_BIT(55)
+#define EPT_SAVED_XU TDPI_BIT(57)
+#define EPT_SAVED_R TDPI_BIT(58)
+#define EPT_SAVED (EPT_SAVED_R | EPT_SAVED_XS | EPT_SAVED_XU)
 #define EPT_SW (TDPI_BIT(11) | TDPI_BIT(56) | TDPI_BIT(59) | TDPI_BIT(62))
 /*
- * Verify guest paging, paging-write, supervisor shadow stack, sub-page permissions: all left off.
+ * In present words 57, 58, 60 and 61 are verify guest paging, paging-write, supervisor shadow stack,
+ * sub-page permissions: all left off.
  */
-#define EPT_OFF (TDPI_BIT(57) | TDPI_BIT(58) | TDPI_BIT(60) | TDPI_BIT(61))
+#define EPT_OFF (TDPI_BIT(60) | TDPI_BIT(61))
 /*
  * Suppress #VE: set where the MMU looks at it, or a guest with #VE on would see the host's
  * absences.
  */
 #define EPT_SVE TDPI_BIT(63)
 
-/* In words with R, W, X and the saved bits clear, these two tell the kinds apart. */
+/* In words with R, W, XS, XU and the mark clear, these two tell the kinds apart. */
 #define EPT_IS_FROZEN EPT_HOST_W
 #define EPT_IS_MMIO EPT_MMU_W
-/* The generation of an MMIO word: 9 bits from 3 on, 7 bits from 56 on. */
-#define EPT_GEN_LO TDPI_MASK(11, 3)
-#define EPT_GEN_HI TDPI_MASK(62, 56)
+/* The generation of an MMIO word: 7 bits from 3 on, 1 bit at 11, 8 bits from 55 on. */
+#define EPT_GEN (TDPI_MASK(9, 3) | TDPI_BIT(11) | TDPI_MASK(62, 55))
 
-TDPI_STATIC_ASSERT((EPT_RWX | EPT_MT | EPT_IPAT | EPT_PS | EPT_A | EPT_D | EPT_XU | EPT_PA |
-		    EPT_HOST_W | EPT_MMU_W | EPT_SAVED_R | EPT_SAVED_X | EPT_SW | EPT_OFF |
-		    EPT_SVE) == ~(uint64_t)0,
+TDPI_STATIC_ASSERT((EPT_RWX | EPT_MT | EPT_IPAT | EPT_PS | EPT_A | EPT_D | EPT_PA | EPT_HOST_W |
+		    EPT_MMU_W | EPT_TRACKED | EPT_SAVED | EPT_SW | EPT_OFF | EPT_SVE) ==
+			   ~(uint64_t)0,
 		   "every bit of a leaf is spoken for");
-TDPI_STATIC_ASSERT((EPT_RWX + EPT_MT + EPT_IPAT + EPT_PS + EPT_A + EPT_D + EPT_XU + EPT_PA +
-		    EPT_HOST_W + EPT_MMU_W + EPT_SAVED_R + EPT_SAVED_X + EPT_SW + EPT_OFF +
-		    EPT_SVE) == ~(uint64_t)0,
+TDPI_STATIC_ASSERT((EPT_R + EPT_W + EPT_XS + EPT_MT + EPT_IPAT + EPT_PS + EPT_A + EPT_D + EPT_XU +
+		    EPT_PA + EPT_HOST_W + EPT_MMU_W + EPT_TRACKED + EPT_SAVED_XS + EPT_SAVED_XU +
+		    EPT_SAVED_R + EPT_SW + EPT_OFF + EPT_SVE) == ~(uint64_t)0,
 		   "and only once");
-TDPI_STATIC_ASSERT(((EPT_GEN_LO | EPT_GEN_HI) &
-		    (EPT_RWX | EPT_SAVED | EPT_PA | EPT_IS_FROZEN | EPT_IS_MMIO | EPT_SVE)) == 0,
+TDPI_STATIC_ASSERT((EPT_GEN &
+		    (EPT_RWX | EPT_TRACKED | EPT_PA | EPT_IS_FROZEN | EPT_IS_MMIO | EPT_SVE)) == 0,
 		   "no generation makes an MMIO word present, frozen or an address");
-TDPI_STATIC_ASSERT(EPT_R == TDP_R && EPT_W == TDP_W && EPT_X == TDP_X, "same bits");
+TDPI_STATIC_ASSERT(EPT_R == TDP_R && EPT_W == TDP_W && EPT_XS == TDP_XS && EPT_XU == TDP_XU << 7,
+		   "same bits, but for XU");
 
 #define FMT_NS(name) tdpi_ept_##name
 #define FMT_ID TDP_FMT_EPT
@@ -72,6 +78,7 @@ TDPI_STATIC_ASSERT(EPT_R == TDP_R && EPT_W == TDP_W && EPT_X == TDP_X, "same bit
 #define FMT_ROOT_PAGES_MAX 1
 #define FMT_AD_ALWAYS 0
 #define FMT_EXEC_ONLY 1
+#define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 0
 #define FMT_BBM 0
 #define FMT_HIERARCHICAL 1
@@ -101,21 +108,21 @@ static inline uint64_t ept_frozen(unsigned level)
 static inline uint64_t ept_mmio(unsigned level, uint32_t gen)
 {
 	(void)level;
-	return EPT_SVE | EPT_IS_MMIO | EPT_PA | (uint64_t)(gen & 0x1ff) << 3 |
-	       (uint64_t)(gen >> 9 & 0x7f) << 56;
+	return EPT_SVE | EPT_IS_MMIO | EPT_PA | (uint64_t)(gen & 0x7f) << 3 |
+	       (uint64_t)(gen & 0x80) << 4 | (uint64_t)(gen & 0xff00) << 47;
 }
 
 static inline uint32_t ept_mmio_gen(uint64_t e, unsigned level)
 {
 	(void)level;
-	return (uint32_t)((e & EPT_GEN_LO) >> 3 | (e & EPT_GEN_HI) >> 56 << 9);
+	return (uint32_t)((e >> 3 & 0x7f) | (e >> 4 & 0x80) | (e >> 47 & 0xff00));
 }
 
 static inline enum tdp_entry_kind ept_kind(uint64_t e, unsigned level)
 {
 	if (e & EPT_RWX)
 		return level && !(e & EPT_PS) ? TDP_ENTRY_TABLE : TDP_ENTRY_LEAF;
-	if (e & EPT_SAVED)
+	if (e & EPT_TRACKED)
 		return TDP_ENTRY_LEAF;
 	if (e & EPT_IS_MMIO)
 		return TDP_ENTRY_MMIO;
@@ -161,14 +168,26 @@ static inline uint32_t ept_to_sw(uint64_t e)
 	return (uint32_t)sw << TDP_SW_SHIFT;
 }
 
+/* Where an access-tracked leaf keeps what the permissions of a word were. */
+static inline uint64_t ept_save(uint64_t e)
+{
+	return EPT_TRACKED | (e & EPT_R) << 58 | (e & EPT_XS) << 53 | (e & EPT_XU) << 47;
+}
+
+/* The inverse; nothing for a leaf that is not tracked. */
+static inline uint64_t ept_saved(uint64_t e)
+{
+	return (e & EPT_SAVED_R) >> 58 | (e & EPT_SAVED_XS) >> 53 | (e & EPT_SAVED_XU) >> 47;
+}
+
 static inline uint64_t ept_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
-	uint64_t rwx = a.prot & TDP_RWX;
+	uint64_t rwx = (a.prot & (TDP_R | TDP_W | TDP_XS)) | (uint64_t)(a.prot & TDP_XU) << 7;
 	uint64_t e = pa | EPT_SVE | ept_from_mt(a.prot) | ept_from_sw(a.prot);
 
 	(void)ad;
 	TDPI_ASSERT_DEBUG(FMT_LEAF_LEVELS >> level & 1);
-	e |= a.tracked ? (rwx & EPT_R) << 54 | (rwx & EPT_X) << 53 : rwx;
+	e |= a.tracked ? ept_save(rwx) : rwx;
 	e |= a.prot & TDP_MT_FORCE ? EPT_IPAT : 0;
 	e |= level ? EPT_PS : 0;
 	e |= a.accessed ? EPT_A : 0;
@@ -178,14 +197,20 @@ static inline uint64_t ept_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 	return e;
 }
 
+static inline unsigned ept_perm(uint64_t e, unsigned level, unsigned ad)
+{
+	(void)level;
+	(void)ad;
+	return (unsigned)((e & (EPT_R | EPT_W | EPT_XS)) | (e & EPT_XU) >> 7);
+}
+
 static inline struct tdpi_attr ept_attr(uint64_t e, unsigned level)
 {
-	uint64_t rwx = (e & EPT_RWX) | (e >> 54 & EPT_R) | (e >> 53 & EPT_X);
+	uint32_t rwx = ept_perm(e | ept_saved(e), level, 0);
 	uint32_t force = e & EPT_IPAT ? TDP_MT_FORCE : 0;
 	struct tdpi_attr a;
 
-	(void)level;
-	a.prot = (uint16_t)((uint32_t)rwx | ept_to_mt(e) | ept_to_sw(e) | force);
+	a.prot = (uint16_t)(rwx | ept_to_mt(e) | ept_to_sw(e) | force);
 	a.host_w = (e & EPT_HOST_W) != 0;
 	a.mmu_w = (e & EPT_MMU_W) != 0;
 	a.accessed = (e & EPT_A) != 0;
@@ -205,13 +230,6 @@ static inline uint64_t ept_merge(uint64_t child, unsigned level)
 {
 	(void)level;
 	return child | EPT_PS;
-}
-
-static inline unsigned ept_perm(uint64_t e, unsigned level, unsigned ad)
-{
-	(void)level;
-	(void)ad;
-	return (unsigned)(e & EPT_RWX);
 }
 
 static inline bool ept_accessed(uint64_t e, unsigned level)
@@ -247,14 +265,14 @@ static inline uint64_t ept_old(uint64_t e, unsigned level, unsigned ad)
 	 * Idempotent: a leaf that is tracked already has no R and X to save and keeps what it
 	 * saved.
 	 */
-	return (e & ~(EPT_RWX | EPT_A | EPT_D)) | (e & EPT_R) << 54 | (e & EPT_X) << 53;
+	return (e & ~(EPT_RWX | EPT_A | EPT_D)) | ept_save(e);
 }
 
 static inline uint64_t ept_young(uint64_t e, unsigned level, unsigned ad)
 {
 	(void)level;
 	(void)ad;
-	return (e & ~EPT_SAVED) | EPT_A | (e >> 54 & EPT_R) | (e >> 53 & EPT_X);
+	return (e & ~(EPT_TRACKED | EPT_SAVED)) | EPT_A | ept_saved(e);
 }
 
 static inline uint64_t ept_w_bits(unsigned level)
@@ -298,17 +316,17 @@ static inline uint64_t ept_volatile(uint64_t e, unsigned level, unsigned ad)
 
 static inline bool ept_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
-	uint64_t rwx = e & EPT_RWX;
 	uint64_t size_lg2 = TDP_PAGE_LG2 + FMT_INDEX_LG2 * (uint64_t)level;
 
-	if (!(FMT_LEAF_LEVELS >> level & 1) || !(e & EPT_SVE) || (e & (EPT_OFF | EPT_XU)))
+	if (!(FMT_LEAF_LEVELS >> level & 1) || !(e & EPT_SVE) || (e & EPT_OFF))
 		return false;
 	if ((e & EPT_PA) >> pa_bits || (e & EPT_PA & ~(~(uint64_t)0 << size_lg2)))
 		return false;
 	if (!(e & EPT_PS) != !level || ept_from_mt(ept_to_mt(e)) != (e & EPT_MT))
 		return false;
 	/* Tracked: nothing granted, nothing accessed. Else nothing saved, and W only beside R. */
-	if (rwx ? (e & EPT_SAVED) || (rwx & (EPT_R | EPT_W)) == EPT_W : (e & (EPT_A | EPT_D)) != 0)
+	if (e & EPT_TRACKED ? (e & (EPT_RWX | EPT_A | EPT_D)) || !(e & EPT_SAVED)
+			    : (e & EPT_SAVED) || (e & (EPT_R | EPT_W)) == EPT_W)
 		return false;
 	if ((e & EPT_D) && !(e & EPT_W))
 		return false;

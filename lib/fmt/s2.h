@@ -26,8 +26,8 @@
 #define S2_RES0 TDPI_MASK(50, 48)
 #define S2_DBM TDPI_BIT(51)
 #define S2_CONT TDPI_BIT(52)
-#define S2_XN0 TDPI_BIT(53) /* 0, which is right with and without FEAT_XNX */
-#define S2_XN TDPI_BIT(54)
+#define S2_XN0 TDPI_BIT(53) /* FEAT_XNX: XS is not as XU. Without it RES0, and never set */
+#define S2_XN1 TDPI_BIT(54) /* no XU */
 #define S2_HOST_W TDPI_BIT(55)
 #define S2_MMU_W TDPI_BIT(56)
 #define S2_SW_SHIFT 57
@@ -41,11 +41,11 @@
 #define S2_GEN_HI TDPI_MASK(53, 48)
 
 TDPI_STATIC_ASSERT((S2_VALID | S2_NEXT | S2_MT | S2_R | S2_W | S2_SH | S2_AF | S2_FNXS | S2_PA |
-		    S2_RES0 | S2_DBM | S2_CONT | S2_XN0 | S2_XN | S2_HOST_W | S2_MMU_W | S2_SW |
+		    S2_RES0 | S2_DBM | S2_CONT | S2_XN0 | S2_XN1 | S2_HOST_W | S2_MMU_W | S2_SW |
 		    S2_OFF) == ~(uint64_t)0,
 		   "every bit of a leaf is spoken for");
 TDPI_STATIC_ASSERT((S2_VALID + S2_NEXT + S2_MT + S2_R + S2_W + S2_SH + S2_AF + S2_FNXS + S2_PA +
-		    S2_RES0 + S2_DBM + S2_CONT + S2_XN0 + S2_XN + S2_HOST_W + S2_MMU_W + S2_SW +
+		    S2_RES0 + S2_DBM + S2_CONT + S2_XN0 + S2_XN1 + S2_HOST_W + S2_MMU_W + S2_SW +
 		    S2_OFF) == ~(uint64_t)0,
 		   "and only once");
 TDPI_STATIC_ASSERT(((S2_GEN_LO | S2_GEN_HI) & (S2_VALID | S2_PA | S2_IS_FROZEN | S2_IS_MMIO)) == 0,
@@ -64,6 +64,7 @@ TDPI_STATIC_ASSERT(((S2_GEN_LO | S2_GEN_HI) & (S2_VALID | S2_PA | S2_IS_FROZEN |
 #define FMT_ROOT_PAGES_MAX 16
 #define FMT_AD_ALWAYS 0
 #define FMT_EXEC_ONLY 1
+#define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 1
 #define FMT_BBM 1
 #define FMT_HIERARCHICAL 0
@@ -142,6 +143,20 @@ static inline uint32_t s2_to_mt(uint64_t e)
 	return (table >> 2 * attr & 3) << TDP_MT_SHIFT;
 }
 
+/*
+ * XN[1:0] (D8.4, stage 2 instruction execution): 00 EL1 and EL0, 01 EL0 only, 10 none, 11 EL1 only. Both or
+ * none leave XN[0] clear, which is right with and without FEAT_XNX.
+ */
+static inline uint64_t s2_from_x(uint32_t prot)
+{
+	return (prot & TDP_XU ? 0 : S2_XN1) | (!(prot & TDP_XS) != !(prot & TDP_XU) ? S2_XN0 : 0);
+}
+
+static inline uint32_t s2_to_x(uint64_t e)
+{
+	return (e & S2_XN1 ? 0 : TDP_XU) | (!(e & S2_XN1) == !(e & S2_XN0) ? TDP_XS : 0);
+}
+
 static inline uint64_t s2_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
 	uint64_t e = pa | S2_VALID | s2_from_mt(a.prot);
@@ -152,7 +167,7 @@ static inline uint64_t s2_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, 
 	e |= a.prot & TDP_R ? S2_R : 0;
 	e |= a.dirty ? S2_W : 0;
 	e |= a.prot & TDP_W && ad & TDPI_HW_D ? S2_DBM : 0;
-	e |= a.prot & TDP_X ? 0 : S2_XN;
+	e |= s2_from_x(a.prot);
 	e |= a.accessed ? S2_AF : 0;
 	e |= a.host_w ? S2_HOST_W : 0;
 	e |= a.mmu_w ? S2_MMU_W : 0;
@@ -162,8 +177,7 @@ static inline uint64_t s2_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, 
 static inline struct tdpi_attr s2_attr(uint64_t e, unsigned level)
 {
 	uint32_t sw = (uint32_t)((e & S2_SW) >> S2_SW_SHIFT) << TDP_SW_SHIFT;
-	uint32_t rwx = (e & S2_R ? TDP_R : 0) | (e & (S2_W | S2_DBM) ? TDP_W : 0) |
-		       (e & S2_XN ? 0 : TDP_X);
+	uint32_t rwx = (e & S2_R ? TDP_R : 0) | (e & (S2_W | S2_DBM) ? TDP_W : 0) | s2_to_x(e);
 	struct tdpi_attr a;
 
 	(void)level;
@@ -200,7 +214,7 @@ static inline unsigned s2_perm(uint64_t e, unsigned level, unsigned ad)
 		return TDP_RWX;
 	if (!(e & S2_AF) && !(ad & TDPI_HW_A))
 		return 0;
-	perm = (e & S2_R ? TDP_R : 0) | (e & S2_W ? TDP_W : 0) | (e & S2_XN ? 0 : TDP_X);
+	perm = (e & S2_R ? TDP_R : 0) | (e & S2_W ? TDP_W : 0) | s2_to_x(e);
 	return e & S2_DBM && ad & TDPI_HW_D ? perm | TDP_W : perm;
 }
 
@@ -287,13 +301,13 @@ static inline bool s2_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 
 	if (!(FMT_LEAF_LEVELS >> level & 1) || !(e & S2_NEXT) != !!level)
 		return false;
-	if (e & (S2_OFF | S2_FNXS | S2_RES0 | S2_CONT | S2_XN0))
+	if (e & (S2_OFF | S2_FNXS | S2_RES0 | S2_CONT))
 		return false;
 	if ((e & S2_PA) >> pa_bits || (e & S2_PA & ~(~(uint64_t)0 << size_lg2)))
 		return false;
 	if (s2_from_mt(s2_to_mt(e)) != (e & (S2_MT | S2_SH)))
 		return false;
-	if (!(e & S2_R) && (w || (e & S2_XN)))
+	if (!(e & S2_R) && (w || !s2_to_x(e)))
 		return false;
 	return (!w || (e & S2_MMU_W)) && (!(e & S2_MMU_W) || (e & S2_HOST_W));
 }

@@ -19,7 +19,7 @@
 #define TST_FROZEN 3u
 #define TST_NO_R TDPI_BIT(2)
 #define TST_W TDPI_BIT(3)
-#define TST_X TDPI_BIT(4)
+#define TST_XS TDPI_BIT(4)
 #define TST_D TDPI_BIT(5)
 #define TST_A TDPI_BIT(6)
 #define TST_HOST_W TDPI_BIT(7)
@@ -30,20 +30,22 @@
 #define TST_MT TDPI_MASK(15, 13)
 #define TST_FORCE TDPI_BIT(16)
 #define TST_SAVED_R TDPI_BIT(17)
-#define TST_SAVED_X TDPI_BIT(18)
-#define TST_SAVED (TST_SAVED_R | TST_SAVED_X)
+#define TST_SAVED_XS TDPI_BIT(18)
+#define TST_XU TDPI_BIT(19)
+#define TST_SAVED (TST_SAVED_R | TST_SAVED_XS | TST_SAVED_XU)
 #define TST_PA_SHIFT 20
 #define TST_PA TDPI_MASK(55, 20) /* pa >> 12 */
-#define TST_RES0 (TDPI_BIT(19) | TDPI_MASK(62, 56))
+#define TST_SAVED_XU TDPI_BIT(56)
+#define TST_RES0 TDPI_MASK(62, 57)
 #define TST_ABSENT TDPI_BIT(63)
 
-TDPI_STATIC_ASSERT((TST_TYPE | TST_NO_R | TST_W | TST_X | TST_D | TST_A | TST_HOST_W | TST_MMU_W |
-		    TST_SW | TST_MT | TST_FORCE | TST_SAVED_R | TST_SAVED_X | TST_PA | TST_RES0 |
+TDPI_STATIC_ASSERT((TST_TYPE | TST_NO_R | TST_W | TST_XS | TST_D | TST_A | TST_HOST_W | TST_MMU_W |
+		    TST_SW | TST_MT | TST_FORCE | TST_SAVED | TST_XU | TST_PA | TST_RES0 |
 		    TST_ABSENT) == ~(uint64_t)0,
 		   "every bit of a leaf is spoken for");
-TDPI_STATIC_ASSERT((TST_TYPE + TST_NO_R + TST_W + TST_X + TST_D + TST_A + TST_HOST_W + TST_MMU_W +
-		    TST_SW + TST_MT + TST_FORCE + TST_SAVED_R + TST_SAVED_X + TST_PA + TST_RES0 +
-		    TST_ABSENT) == ~(uint64_t)0,
+TDPI_STATIC_ASSERT((TST_TYPE + TST_NO_R + TST_W + TST_XS + TST_D + TST_A + TST_HOST_W + TST_MMU_W +
+		    TST_SW + TST_MT + TST_FORCE + TST_SAVED_R + TST_SAVED_XS + TST_SAVED_XU +
+		    TST_XU + TST_PA + TST_RES0 + TST_ABSENT) == ~(uint64_t)0,
 		   "and only once");
 
 #define FMT_NS(name) tdpi_test_##name
@@ -58,6 +60,7 @@ TDPI_STATIC_ASSERT((TST_TYPE + TST_NO_R + TST_W + TST_X + TST_D + TST_A + TST_HO
 #define FMT_ROOT_PAGES_MAX 1
 #define FMT_AD_ALWAYS 0
 #define FMT_EXEC_ONLY 1
+#define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 0
 #define FMT_BBM 1
 #define FMT_HIERARCHICAL 0
@@ -142,11 +145,13 @@ static inline uint64_t tst_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 	if (a.tracked) {
 		v |= TST_ABSENT | TST_NO_R;
 		v |= a.prot & TDP_R ? TST_SAVED_R : 0;
-		v |= a.prot & TDP_X ? TST_SAVED_X : 0;
+		v |= a.prot & TDP_XS ? TST_SAVED_XS : 0;
+		v |= a.prot & TDP_XU ? TST_SAVED_XU : 0;
 	} else {
 		v |= a.prot & TDP_R ? 0 : TST_NO_R;
 		v |= a.prot & TDP_W ? TST_W : 0;
-		v |= a.prot & TDP_X ? TST_X : 0;
+		v |= a.prot & TDP_XS ? TST_XS : 0;
+		v |= a.prot & TDP_XU ? TST_XU : 0;
 	}
 	v |= a.accessed ? TST_A : 0;
 	v |= a.dirty ? TST_D : 0;
@@ -159,8 +164,10 @@ static inline uint64_t tst_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 static inline unsigned tst_rwx(uint64_t v)
 {
 	if (v & TST_ABSENT)
-		return (v & TST_SAVED_R ? TDP_R : 0) | (v & TST_SAVED_X ? TDP_X : 0);
-	return (v & TST_NO_R ? 0 : TDP_R) | (v & TST_W ? TDP_W : 0) | (v & TST_X ? TDP_X : 0);
+		return (v & TST_SAVED_R ? TDP_R : 0) | (v & TST_SAVED_XS ? TDP_XS : 0) |
+		       (v & TST_SAVED_XU ? TDP_XU : 0);
+	return (v & TST_NO_R ? 0 : TDP_R) | (v & TST_W ? TDP_W : 0) | (v & TST_XS ? TDP_XS : 0) |
+	       (v & TST_XU ? TDP_XU : 0);
 }
 
 static inline struct tdpi_attr tst_attr(uint64_t e, unsigned level)
@@ -230,8 +237,10 @@ static inline uint64_t tst_old(uint64_t e, unsigned level, unsigned ad)
 	uint64_t v = tst_in(e, level);
 
 	if (!(ad & TDPI_HW_A) && !(v & TST_ABSENT)) {
-		v |= TST_ABSENT | (v & TST_NO_R ? 0 : TST_SAVED_R) | (v & TST_X ? TST_SAVED_X : 0);
-		v = (v | TST_NO_R) & ~(TST_W | TST_X | TST_D);
+		v |= TST_ABSENT | (v & TST_NO_R ? 0 : TST_SAVED_R);
+		v |= v & TST_XS ? TST_SAVED_XS : 0;
+		v |= v & TST_XU ? TST_SAVED_XU : 0;
+		v = (v | TST_NO_R) & ~(TST_W | TST_XS | TST_XU | TST_D);
 	}
 	return tst_out(v & ~TST_A, level);
 }
@@ -243,7 +252,8 @@ static inline uint64_t tst_young(uint64_t e, unsigned level, unsigned ad)
 	(void)ad;
 	if (v & TST_ABSENT) {
 		v &= ~(v & TST_SAVED_R ? TST_ABSENT | TST_NO_R : TST_ABSENT);
-		v |= v & TST_SAVED_X ? TST_X : 0;
+		v |= v & TST_SAVED_XS ? TST_XS : 0;
+		v |= v & TST_SAVED_XU ? TST_XU : 0;
 		v &= ~TST_SAVED;
 	}
 	return tst_out(v | TST_A, level);
@@ -298,7 +308,7 @@ static inline bool tst_leaf_valid(uint64_t v, unsigned level, unsigned pa_bits)
 		return false;
 	if ((v & TST_MT) >> TST_MT_SHIFT > TDP_MT_UC >> TDP_MT_SHIFT)
 		return false;
-	if (v & TST_ABSENT ? (v & (TST_NO_R | TST_W | TST_X | TST_D | TST_A)) != TST_NO_R
+	if (v & TST_ABSENT ? (v & (TST_NO_R | TST_W | TST_XS | TST_XU | TST_D | TST_A)) != TST_NO_R
 			   : (v & TST_SAVED) || (rwx & (TDP_R | TDP_W)) == TDP_W)
 		return false;
 	if ((v & TST_D) && !(v & TST_W))

@@ -130,7 +130,7 @@ static int check_page(const struct attempt *a, const struct tdpi_slot *slot)
 	if (a->page.pa & (TDP_PAGE_SIZE - 1) || a->page.lg2 < TDP_PAGE_LG2 ||
 	    a->page.pa >> (mm->caps.pa_bits - 1) > 1)
 		return TDP_EFAULT;
-	if (!mm->engine->prot_ok(a->page.prot, mm->caps.flags & TDP_CAP_EXEC_ONLY))
+	if (!mm->engine->prot_ok(a->page.prot, mm->caps.flags))
 		return TDP_EFAULT;
 	if (tdpi_slot_readonly(slot))
 		can &= ~TDP_W;

@@ -13,8 +13,8 @@
 	X(hw_accessed, 16, 1)                                                                      \
 	X(hw_dirty, 17, 1)                                                                         \
 	X(direct, 18, 1)                                                                           \
-	X(access, 19, 3)                                                                           \
-	X(levels, 22, 4)
+	X(access, 19, 4)                                                                           \
+	X(levels, 23, 4)
 
 enum {
 #define X(name, shift, width) SHIFT_##name = (shift), MAX_##name = (1 << (width)) - 1,

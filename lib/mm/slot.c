@@ -261,7 +261,7 @@ static int check_backing(const struct tdp_mm *mm, const struct tdp_slot_desc *d,
 		return TDP_ERANGE;
 	if (prot & ~TDP_PROT_MASK)
 		return TDP_EINVAL;
-	return mm->engine->prot_ok(prot, mm->caps.flags & TDP_CAP_EXEC_ONLY) ? TDP_OK : TDP_ENOTSUP;
+	return mm->engine->prot_ok(prot, mm->caps.flags) ? TDP_OK : TDP_ENOTSUP;
 }
 
 static int slot_make(struct tdp_mm *mm, const struct tdp_slot_desc *d, struct tdpi_span span,

@@ -60,7 +60,7 @@ void tdpi_text_prot(struct tdpi_text *t, uint32_t prot)
 
 	put(t, prot & TDP_R ? 'r' : '-');
 	put(t, prot & TDP_W ? 'w' : '-');
-	put(t, prot & TDP_X ? 'x' : '-');
+	put(t, "-sux"[(prot & TDP_X) / TDP_XS]);
 	put(t, ' ');
 	tdpi_text_str(t, mt[(prot & TDP_MT_MASK) >> TDP_MT_SHIFT]);
 	if (prot & TDP_MT_FORCE)

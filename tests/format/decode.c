@@ -91,6 +91,9 @@ static void test_ept(void **state)
 		/* X alone counts as present; bit 6 (user-mode X) and 12 (NMI unblocking) do not */
 		{EPT, {0x1a1, 0x5000, 0x7000}, 0, GVA | PRESENT, TDP_R, 0x5000, 0x7000},
 		{EPT, {0x11c1, 0x5000, 0x7000}, 0, GVA, TDP_R, 0x5000, 0x7000},
+		/* a fetch is one whatever bits 6 (user-mode X) and 9 (user-mode address) say */
+		{EPT, {0x38c, 0x5000, 0x7000}, 0, GVA | PRESENT, TDP_X, 0x5000, 0x7000},
+		{EPT, {0x1c4, 0x5000, 0x7000}, 0, GVA, TDP_X, 0x5000, 0x7000},
 		/* W alone of an entry, bit 4 */
 		{EPT, {0x191, 0x5000, 0x7000}, 0, GVA | PRESENT, TDP_R, 0x5000, 0x7000},
 		/* no access at all */

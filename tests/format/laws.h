@@ -25,7 +25,7 @@ struct traits {
 	unsigned levels_min, levels_max, leaf_levels, index_lg2;
 	unsigned gpa_bits, pa_bits, root_pages;
 	unsigned types; /* bit n: memory type n can be said */
-	bool force, exec_only, ad_always, af_fault, bbm, hierarchical;
+	bool force, exec_only, exec_by_mode, ad_always, af_fault, bbm, hierarchical;
 	unsigned below[3]; /* next level with leaves under level 1, 2, 3 */
 	unsigned ads[3];   /* A/D modes, the last one with both */
 	unsigned ad_count;
@@ -49,8 +49,11 @@ static uint64_t pa_at(unsigned level, uint64_t pattern)
 static bool representable(struct tdpi_attr a, unsigned ad)
 {
 	bool w = a.prot & TDP_W;
+	uint32_t x = a.prot & TDP_X;
 
-	if (!(a.prot & TDP_R) && (!traits.exec_only || w || !(a.prot & TDP_X)))
+	if (!(a.prot & TDP_R) && (!traits.exec_only || w || !x))
+		return false;
+	if ((x == TDP_XS || x == TDP_XU) && !traits.exec_by_mode)
 		return false;
 	if ((w && !a.mmu_w) || (a.mmu_w && !a.host_w) || (a.dirty && !w))
 		return false;
@@ -108,17 +111,17 @@ static unsigned for_each(visit_fn *fn)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < traits.ad_count; i++) {
-		for (uint32_t bits = 0; bits < 1u << 16; bits++) {
+		for (uint32_t bits = 0; bits < 1u << 17; bits++) {
 			unsigned ad = traits.ads[i];
 			struct tdpi_attr a = {
-				.prot = (uint16_t)((bits & 0x7) |
-						   (bits >> 3 & 0x7) << TDP_MT_SHIFT |
-						   (bits >> 6 & 0x1) << 7 | (bits >> 7 & 0xf) << 8),
-				.host_w = bits >> 11 & 1,
-				.mmu_w = bits >> 12 & 1,
-				.accessed = bits >> 13 & 1,
-				.dirty = bits >> 14 & 1,
-				.tracked = bits >> 15 & 1,
+				.prot = (uint16_t)((bits & 0xf) |
+						   (bits >> 4 & 0x7) << TDP_MT_SHIFT |
+						   (bits >> 7 & 0x1) << 7 | (bits >> 8 & 0xf) << 8),
+				.host_w = bits >> 12 & 1,
+				.mmu_w = bits >> 13 & 1,
+				.accessed = bits >> 14 & 1,
+				.dirty = bits >> 15 & 1,
+				.tracked = bits >> 16 & 1,
 			};
 
 			if (!representable(a, ad))
@@ -147,6 +150,7 @@ static void test_constants(void **state)
 	assert_int_equal(FMT_PA_BITS_MAX, traits.pa_bits);
 	assert_int_equal(FMT_ROOT_PAGES_MAX, traits.root_pages);
 	assert_int_equal(FMT_EXEC_ONLY, traits.exec_only);
+	assert_int_equal(FMT_EXEC_BY_MODE, traits.exec_by_mode);
 	assert_int_equal(FMT_AD_ALWAYS, traits.ad_always);
 	assert_int_equal(FMT_AF_FAULT, traits.af_fault);
 	assert_int_equal(FMT_BBM, traits.bbm);
@@ -190,11 +194,13 @@ static void law_software(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 			(mmu_present(fmt_leaf(pa, level, a, ad), level) ? mmu_bits(level) : 0),
 		0);
 	/* And every meaning but its absence for the MMU is seen by the MMU. */
-	b = a;
-	b.prot ^= TDP_X;
-	if (!a.tracked && representable(b, ad))
-		assert_int_not_equal(fmt_leaf(pa, level, a, ad) & mmu_bits(level),
-				     fmt_leaf(pa, level, b, ad) & mmu_bits(level));
+	for (unsigned x = TDP_XS; x <= TDP_X; x += TDP_XS) {
+		b = a;
+		b.prot = (uint16_t)(b.prot ^ x);
+		if (!a.tracked && representable(b, ad))
+			assert_int_not_equal(fmt_leaf(pa, level, a, ad) & mmu_bits(level),
+					     fmt_leaf(pa, level, b, ad) & mmu_bits(level));
+	}
 }
 
 static void test_software_bits(void **state)

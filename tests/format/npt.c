@@ -56,6 +56,9 @@ static void test_golden_leaves(void **state)
 	/* NX 63, SW2 56, SW1 55; PS 7, PWT 3, U/S, P */
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_MT_WT | TDP_SW(1) | TDP_SW(2)};
 	assert_int_equal(npt_leaf(0x80000000, 2, a, 3), UINT64_C(0x818000008000008d));
+	/* X is for both modes or none */
+	assert_int_equal(npt_attr(UINT64_C(0x818000008000008d), 2).prot & TDP_X, 0);
+	assert_int_equal(npt_attr(UINT64_C(0x02500000402000bd), 1).prot & TDP_X, TDP_X);
 	/* the fourth 4K of a 2M leaf has no bit 7, which would be PAT there */
 	assert_int_equal(npt_split(UINT64_C(0x02500000402000bd), 1, 3),
 			 UINT64_C(0x025000004020303d));

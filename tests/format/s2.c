@@ -20,13 +20,14 @@ static const struct traits traits = {
 	.root_pages = 16,
 	.types = 0xf,
 	.exec_only = true,
+	.exec_by_mode = true,
 	.af_fault = true,
 	.bbm = true,
 	.below = {0, 1, 2},
 	.ads = {0, TDPI_HW_A, TDPI_HW_A | TDPI_HW_D},
 	.ad_count = 3,
 	/* As in ept.c, but nothing is tracked and there is no FORCE. */
-	.meanings = 4 * 16 * 3 * ((16 + 6) + (16 + 6) + (20 + 6)),
+	.meanings = 4 * 16 * 3 * ((32 + 18) + (32 + 18) + (40 + 18)),
 	.pa_field = UINT64_C(0x0000fffffffff000),
 };
 
@@ -74,6 +75,13 @@ static void test_golden_leaves(void **state)
 	/* XN 54:53 = 0b10; AF, R, Device-nGnRE 0b0001, page */
 	a = (struct tdpi_attr){.prot = TDP_R | TDP_MT_UC, .accessed = true};
 	assert_int_equal(s2_leaf(UINT64_C(0xfffffffff000), 0, a, 0), UINT64_C(0x0040fffffffff447));
+	/* XN 0b11, EL1 only; S2AP R; then 0b01, EL0 only, and without R (D8.4) */
+	a = (struct tdpi_attr){.prot = TDP_R | TDP_XS, .accessed = true};
+	assert_int_equal(s2_leaf(0x5000, 0, a, 0), UINT64_C(0x006000000000577f));
+	assert_int_equal(s2_perm(UINT64_C(0x006000000000577f), 0, 0), TDP_R | TDP_XS);
+	a.prot = TDP_XU;
+	assert_int_equal(s2_leaf(0x5000, 0, a, 0), UINT64_C(0x002000000000573f));
+	assert_int_equal(s2_perm(UINT64_C(0x002000000000573f), 0, 0), TDP_XU);
 	/* the fourth 4K of a block is a page descriptor */
 	assert_int_equal(s2_split(UINT64_C(0x1280000040200769), 1, 3),
 			 UINT64_C(0x128000004020376b));
@@ -106,9 +114,9 @@ static void test_reserved(void **state)
 	for (unsigned bit = 0; bit < 64; bit++) {
 		uint64_t flip = UINT64_C(1) << bit;
 
-		/* FnXS 11, RES0 50:48, Contiguous 52, XN[0] 53, 63:61; SH 9:8 other than inner */
+		/* FnXS 11, RES0 50:48, Contiguous 52, 63:61; SH 9:8 other than inner */
 		if (bit == 1 || bit == 8 || bit == 9 || bit == 11 || (bit >= 48 && bit <= 50) ||
-		    bit == 52 || bit == 53 || bit >= 61) {
+		    bit == 52 || bit >= 61) {
 			assert_false(s2_valid(page ^ flip, 0, 48));
 			assert_false(s2_valid(block ^ flip, 1, 48));
 		}
@@ -122,6 +130,8 @@ static void test_reserved(void **state)
 	assert_false(s2_valid(UINT64_C(0x0000000000000769), 3, 48)); /* no 512G blocks */
 	assert_false(s2_valid(UINT64_C(0x0000000040200769), 2, 48)); /* 29:12 of a 1G block */
 	assert_false(s2_valid(UINT64_C(0x004012345678973f), 0, 48)); /* neither R nor X */
+	assert_true(s2_valid(UINT64_C(0x006012345678973f), 0, 48));  /* X at EL1 */
+	assert_true(s2_valid(UINT64_C(0x002012345678973f), 0, 48));  /* X at EL0 */
 	assert_false(s2_valid(UINT64_C(0x01801234567897bf), 0, 48)); /* W without R */
 	assert_false(s2_valid(UINT64_C(0x00881234567897ff), 0, 48)); /* W, not MMU-writable */
 }

@@ -19,11 +19,12 @@ static const struct traits traits = {
 	.types = 0xf,
 	.force = true,
 	.exec_only = true,
+	.exec_by_mode = true,
 	.bbm = true,
 	.below = {0, 1, 1},
 	.ads = {0, TDPI_HW_A, TDPI_HW_A | TDPI_HW_D},
 	.ad_count = 3,
-	.meanings = 4 * 2 * 16 * 3 * ((16 + 6 + 9) + (16 + 6) + (20 + 6)), /* as in ept.c */
+	.meanings = 4 * 2 * 16 * 3 * ((32 + 18 + 21) + (32 + 18) + (40 + 18)), /* as in ept.c */
 };
 
 /* Which bit of a stored word bit n of the logical word is. */
@@ -43,7 +44,7 @@ static uint64_t mmu_bits(unsigned level)
 	uint64_t bits = 0;
 
 	for (unsigned n = 0; n < 64; n++)
-		bits |= (n >= 7 && n <= 12) || n == 17 || n == 18 ? 0 : at(n, level);
+		bits |= (n >= 7 && n <= 12) || n == 17 || n == 18 || n == 56 ? 0 : at(n, level);
 	return bits;
 }
 
@@ -53,20 +54,28 @@ static void test_golden_leaves(void **state)
 		.prot = TDP_RWX, .host_w = true, .mmu_w = true, .accessed = true, .dirty = true};
 
 	(void)state;
-	/* 0x5001fa, by 3 */
-	assert_int_equal(tst_leaf(0x5000, 0, a, 3), 0x2800fd0);
-	/* X alone 0x10 with read denied 0x4, UC 0x6000, FORCE, SW0 and SW3 0x1200: 0xff00017216, by
-	 * 24 */
+	/* XU 0x80000: 0x5801fa, by 3 */
+	assert_int_equal(tst_leaf(0x5000, 0, a, 3), 0x2c00fd0);
+	/* X alone 0x80010 with read denied 0x4, UC 0x6000, FORCE, SW0 and SW3 0x1200:
+	 * 0xff00097216, by 24 */
 	a = (struct tdpi_attr){.prot = TDP_X | TDP_MT_UC | TDP_MT_FORCE | TDP_SW(0) | TDP_SW(3)};
-	assert_int_equal(tst_leaf(0xff000000, 3, a, 3), UINT64_C(0xff00017216000000));
-	/* tracked: saved X, R 0x60000, WT 0x2000, 0x180, denied, type 2: 0x8000000001062186, by 10
-	 */
+	assert_int_equal(tst_leaf(0xff000000, 3, a, 3), UINT64_C(0xff00097216000000));
+	/* tracked: saved XU 56, XS and R 0x60000, WT 0x2000, 0x180, denied, type 2:
+	 * 0x8100000001062186, by 10 */
 	a = (struct tdpi_attr){
 		.prot = TDP_R | TDP_X | TDP_MT_WT, .host_w = true, .mmu_w = true, .tracked = true};
-	assert_int_equal(tst_leaf(0x10000, 1, a, 0), UINT64_C(0x418861a00));
-	/* the last of the 256 pages of 64K of that 16M, at level 1: 0xffff017216, by 10 */
-	assert_int_equal(tst_split(UINT64_C(0xff00017216000000), 3, 255),
-			 UINT64_C(0x3fffc05c85800));
+	assert_int_equal(tst_leaf(0x10000, 1, a, 0), UINT64_C(0x418861a04));
+	/* the last of the 256 pages of 64K of that 16M, at level 1: 0xffff097216, by 10 */
+	assert_int_equal(tst_split(UINT64_C(0xff00097216000000), 3, 255),
+			 UINT64_C(0x3fffc25c85800));
+	/* R, XS 0x10, A 0x40: 0x500052, by 3; R, XU, A: 0x580042, by 3 */
+	a = (struct tdpi_attr){.prot = TDP_R | TDP_XS, .accessed = true};
+	assert_int_equal(tst_leaf(0x5000, 0, a, 3), 0x2800290);
+	a.prot = TDP_R | TDP_XU;
+	assert_int_equal(tst_leaf(0x5000, 0, a, 3), 0x2c00210);
+	/* tracked, XU alone: 0x8100000001000006, by 10 */
+	a = (struct tdpi_attr){.prot = TDP_XU, .tracked = true};
+	assert_int_equal(tst_leaf(0x10000, 1, a, 0), UINT64_C(0x400001a04));
 	assert_int_equal(tst_a_bits(0), 0x200);
 	assert_int_equal(tst_d_bits(4), UINT64_C(1) << 36);
 }
@@ -96,15 +105,15 @@ static void test_golden_others(void **state)
 
 static void test_reserved(void **state)
 {
-	const uint64_t page = 0x2800fd0, table = UINT64_C(0x01d950c840000400);
+	const uint64_t page = 0x2c00fd0, table = UINT64_C(0x01d950c840000400);
 
 	(void)state;
 	assert_true(tst_valid(page, 0, 48) && tst_valid(table, 1, 48));
 	for (unsigned n = 0; n < 64; n++) {
-		if (n == 15 || n == 19 || n >= 56)
+		if (n == 15 || n >= 57)
 			assert_false(tst_valid(page ^ at(n, 0), 0, 48));
 		/* saved permissions of a present leaf; of a table nothing but type and address */
-		if (n == 17 || n == 18)
+		if (n == 17 || n == 18 || n == 56)
 			assert_false(tst_valid(page ^ at(n, 0), 0, 48));
 		if (n < 20 || n >= 56)
 			assert_false(tst_valid(table ^ at(n, 1), 1, 48));

@@ -63,11 +63,12 @@ static bool make_path(unsigned gpa_bits, unsigned ad)
 
 static const unsigned widths[] = {32, 34, 39, 40, 43, 44, 48, 52};
 
+static uint32_t walk_caps = TDP_CAP_EXEC_ONLY | TDP_CAP_HW_ACCESSED | TDP_CAP_HW_DIRTY;
+
 static struct tdp_emu_exit walk_path(uint32_t access)
 {
 	struct tdp_emu_exit exit;
-	uint32_t caps = TDP_CAP_EXEC_ONLY | TDP_CAP_HW_ACCESSED | TDP_CAP_HW_DIRTY;
-	int reason = tdp_emu_walk_foreign(traits.id, path.hw, caps, read_path, &path, path.gpa,
+	int reason = tdp_emu_walk_foreign(traits.id, path.hw, walk_caps, read_path, &path, path.gpa,
 					  access, &exit);
 
 	if (reason < 0)
@@ -93,23 +94,40 @@ static uint32_t expect_fault(const struct tdp_emu_exit *exit, uint32_t access, u
 
 static unsigned walk_ad, granted, refused;
 
+/* What an access by this walker needs, of the permissions that a word means. */
+static uint32_t need(uint32_t access)
+{
+	if (!(access & TDP_X) || !traits.exec_by_mode || !(walk_caps & TDP_CAP_EXEC_BY_MODE))
+		return access & TDP_RWX;
+	return access & TDP_EMU_USER ? TDP_XU : TDP_XS;
+}
+
 static void law_walk(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr a)
 {
 	uint64_t e = fmt_leaf(pa, level, a, ad);
 	uint64_t offset = (UINT64_C(1) << (12 + traits.index_lg2 * level)) - 1;
+	uint32_t x = a.prot & TDP_X;
 	uint64_t saved;
 
+	/* What tells modes apart is only for walkers that do. */
+	if (x && x != TDP_X && !(walk_caps & TDP_CAP_EXEC_BY_MODE))
+		return;
 	if (ad != walk_ad || level >= path.levels || (a.prot & TDP_SW_MASK) > TDP_SW(1))
 		return;
 	saved = path.entry[level];
 	path.entry[level] = e;
-	for (uint32_t access = TDP_R; access <= TDP_X; access <<= 1) {
+	for (unsigned i = 0; i < 4; i++) {
+		static const uint32_t accesses[] = {TDP_R, TDP_W, TDP_X, TDP_X | TDP_EMU_USER};
+		uint32_t access = accesses[i];
 		struct tdp_emu_exit exit = walk_path(access);
 
-		if (!(fmt_perm(e, level, ad) & access)) {
-			uint32_t flags = expect_fault(&exit, access, e);
+		if (need(access) & ~fmt_perm(e, level, ad)) {
+			uint32_t flags = expect_fault(&exit, need(access), e);
 
-			assert_int_equal(!(flags & TDP_FAULT_PRESENT), a.tracked);
+			/* Bit 6 of a qualification, XU, is undefined for most: it is not asked. */
+			assert_int_equal(!(flags & TDP_FAULT_PRESENT),
+					 a.tracked || (traits.id == TDP_FMT_EPT &&
+						       (a.prot & TDP_RWX) == TDP_XU));
 			refused++;
 			continue;
 		}
@@ -123,11 +141,11 @@ static void law_walk(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr 
 	path.entry[level] = saved;
 }
 
-static void test_walked_leaves(void **state)
+/* In every geometry, or in the first that the format has; returns in how many. */
+static unsigned walk_geometries(bool all)
 {
 	unsigned walked = 0;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
 		for (unsigned j = 0; j < traits.ad_count; j++) {
 			walk_ad = traits.ads[j];
@@ -136,14 +154,26 @@ static void test_walked_leaves(void **state)
 			for_each(law_walk);
 			walked++;
 		}
+		if (walked && !all)
+			break;
 	}
-	assert_true(walked >= traits.ad_count);
+	return walked;
+}
+
+static void test_walked_leaves(void **state)
+{
+	(void)state;
+	assert_true(walk_geometries(false) >= traits.ad_count);
+	/* A format that cannot tell modes apart does not begin to. */
+	walk_caps |= TDP_CAP_EXEC_BY_MODE;
+	assert_true(walk_geometries(true) >= traits.ad_count);
 	assert_true(granted > 1000 && refused > 1000);
 }
 
 static void test_walked_absent(void **state)
 {
 	(void)state;
+	walk_caps |= TDP_CAP_EXEC_BY_MODE; /* such an MMU takes more words for present */
 	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
 		if (!make_path(widths[i], traits.ads[0]))
 			continue;

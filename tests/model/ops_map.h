@@ -8,12 +8,15 @@
 /* The answer that a refused access has to get, or TDP_OK. */
 static int refusal(const struct run *r, const struct model_slot *s, uint64_t gfn, uint32_t access)
 {
-	(void)r;
+	uint32_t need = access & TDP_RWX;
+
+	if (need == TDP_X && r->by_mode)
+		need = access & TDP_EMU_USER ? TDP_XU : TDP_XS;
 	if (!s)
 		return TDP_FAULT_MMIO;
 	if (access == TDP_W && (s->flags & TDP_SLOT_READONLY))
 		return TDP_FAULT_READONLY;
-	if (!(s->prot & access))
+	if (!(s->prot & need))
 		return TDP_EACCES;
 	if (access == TDP_W && s->tracked && s->track[gfn - s->gfn])
 		return TDP_FAULT_TRACKED;
@@ -112,7 +115,9 @@ static void access_one(struct run *r, uint32_t cpu, uint64_t gfn, uint32_t acces
 
 static uint32_t any_access(struct run *r)
 {
-	static const uint32_t kinds[] = {TDP_R, TDP_R, TDP_R, TDP_W, TDP_W, TDP_W, TDP_W, TDP_X};
+	static const uint32_t kinds[] = {
+		TDP_R, TDP_R, TDP_R, TDP_R, TDP_R, TDP_R, TDP_W, TDP_W,
+		TDP_W, TDP_W, TDP_W, TDP_W, TDP_W, TDP_X, TDP_X, TDP_X | TDP_EMU_USER};
 
 	return kinds[test_below(&r->rand, ARRAY_LEN(kinds))];
 }

@@ -43,13 +43,19 @@ static void any_place(struct run *r, uint64_t *gfn, uint64_t *pages)
 
 static uint32_t any_prot(struct run *r)
 {
-	switch (test_below(&r->rand, 12)) {
+	switch (test_below(&r->rand, r->by_mode ? 18 : 12)) {
 	case 0: return TDP_R;
 	case 1: return TDP_R | TDP_X;
 	case 2: return TDP_R | TDP_W;
 	case 3: return TDP_RWX | TDP_MT_UC;
 	case 4: return TDP_RWX | TDP_MT_WT | TDP_SW(0) | TDP_SW(3);
 	case 5: return TDP_RWX | TDP_SW(1) | TDP_SW(2);
+	case 12: return TDP_R | TDP_W | TDP_XS;
+	case 13: return TDP_R | TDP_W | TDP_XU;
+	case 14: return TDP_R | TDP_XS | TDP_SW(2);
+	case 15: return TDP_R | TDP_XU;
+	case 16: return TDP_XS;
+	case 17: return TDP_XU;
 	default: return TDP_RWX;
 	}
 }

@@ -90,6 +90,8 @@ static int setup(struct run *r, const struct test_format *fmt, uint64_t seed)
 	opts.mm_flags = test_one_in(&r->rand, 4) ? TDP_MM_SCRUB : 0;
 	opts.mm_flags |= test_one_in(&r->rand, 4) ? TDP_MM_NO_MMIO_CACHE : 0;
 	opts.mm_flags |= test_one_in(&r->rand, 4) ? TDP_MM_SLOT_ZAP_ALL : 0;
+	r->by_mode = fmt->format != TDP_FMT_NPT && test_one_in(&r->rand, 2);
+	opts.with_caps = r->by_mode ? TDP_CAP_EXEC_BY_MODE : 0;
 	status = test_vm_init(&r->vm, fmt, &opts);
 	if (status < 0)
 		return status;

@@ -20,6 +20,7 @@ struct run {
 	struct test_backing backing[MODEL_SLOTS];
 	bool has_backing[MODEL_SLOTS];
 	struct tdp_range invalid; /* size 0: no invalidation is running */
+	bool by_mode;             /* execution by the guest's mode: TDP_XS and TDP_XU can differ */
 	uint64_t op;
 	uint64_t *bitmap; /* as many words as the largest window needs */
 };

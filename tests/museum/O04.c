@@ -16,7 +16,10 @@ static void beyond(struct test_vm *vm, tdp_gpa_t gpa)
 	uint32_t lg2, id;
 	char text[256];
 
-	for (fault.access = TDP_R; fault.access <= TDP_X; fault.access <<= 1) {
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t accesses[] = {TDP_R, TDP_W, TDP_X};
+
+		fault.access = accesses[i];
 		fault.flags = 0;
 		assert_int_equal(tdp_fault(vm->cpu[0].vcpu, &fault, NULL), TDP_ERANGE);
 		fault.flags = TDP_FAULT_PREFETCH;

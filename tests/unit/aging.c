@@ -64,7 +64,10 @@ static void used_again_is_young_again(void **state)
 
 	vm_up(&vm, state, &opts);
 	add_slot(&vm, 0, GPA, 2 * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
-	for (uint32_t access = TDP_R; access <= TDP_X; access <<= 1) {
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t accesses[] = {TDP_R, TDP_W, TDP_X};
+		uint32_t access = accesses[i];
+
 		use(&vm, 0, GPA, access);
 		assert_int_equal(tdp_age(vm.mm, 0, everything(&vm), NULL), 1);
 		leaf = leaf_at(&vm, GPA);

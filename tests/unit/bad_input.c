@@ -425,7 +425,7 @@ static void structures(void **state)
 	f.f.reserved = 1;
 	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f.f, NULL), TDP_EINVAL);
 	f.f.reserved = 0;
-	f.f.access = 8;
+	f.f.access = 16;
 	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f.f, NULL), TDP_EINVAL);
 	f.f.access = 0;
 	assert_int_equal(tdp_fault(vm.cpu[0].vcpu, &f.f, NULL), TDP_EINVAL);

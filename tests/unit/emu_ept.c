@@ -16,6 +16,8 @@
 #define BIG 0x80ull
 #define A 0x100ull
 #define D 0x200ull
+#define XU 0x400ull
+#define USER_X (TDP_X | TDP_EMU_USER)
 #define OUT 0x123456000ull
 
 /* P(0) -> P(1) -> P(2) -> P(3), the leaf at P(3)[4]. */
@@ -174,6 +176,90 @@ static void execute_only_is_a_capability(void **state)
 	rig_close(&r);
 }
 
+/*
+ * Mode-based execute control: bit 2 is for supervisor-mode addresses, bit 10 for user-mode ones; bits 5
+ * and 6 of the qualification are their ANDs over all levels (table 28-7).
+ */
+static void execute_by_mode(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct tdp_fault fault;
+	struct rig r;
+
+	(void)state;
+	cfg.with_caps = TDP_CAP_EXEC_BY_MODE;
+	build(&r, cfg, EPTP);
+	/* Tables and leaf without bit 10. */
+	expect_pa(&r, G, TDP_X, OUT);
+	assert_int_equal(r.exit.prot, TDP_R | TDP_W | TDP_XS);
+	expect_ept(&r, G, USER_X, 0x1bc);
+	assert_int_equal(r.exit.fetch, TDP_XU);
+	assert_int_equal(tdp_emu_decode(&r.exit, &fault), TDP_OK);
+	assert_int_equal(fault.access, TDP_XU);
+	/* At every level but one is not enough. */
+	r.page[0][1] |= XU;
+	r.page[2][3] |= XU;
+	r.page[3][4] |= XU;
+	flush_all(&r);
+	expect_ept(&r, G, USER_X, 0x1bc);
+	r.page[1][2] |= XU;
+	flush_all(&r);
+	expect_pa(&r, G, USER_X, OUT);
+	assert_int_equal(r.exit.prot, TDP_RWX);
+	r.page[3][5] = OUT | WB | R | XU;
+	r.page[3][6] = OUT | WB | R | X;
+	r.page[3][7] = OUT | WB | XU;
+	expect_ept(&r, G + 0x1000, TDP_X, 0x1cc);
+	assert_int_equal(r.exit.fetch, TDP_XS);
+	expect_pa(&r, G + 0x1000, USER_X, OUT);
+	expect_ept(&r, G + 0x2000, USER_X, 0x1ac);
+	expect_pa(&r, G + 0x2000, TDP_X, OUT);
+	/* Bit 10 alone is present, and executable only. */
+	expect_pa(&r, G + 0x3000, USER_X, OUT);
+	expect_ept(&r, G + 0x3000, TDP_R, 0x1c1);
+	assert_int_equal(r.exit.fetch, 0);
+	/* A table for user execution only. */
+	r.page[2][3] = P(3) | XU;
+	flush_all(&r);
+	expect_pa(&r, G, USER_X, OUT);
+	expect_ept(&r, G, TDP_X, 0x1c4);
+	expect_ept(&r, G, TDP_W, 0x1c2);
+	r.page[2][3] = P(3) | W | XU;
+	flush_all(&r);
+	expect_misconfig(&r, G);
+	rig_close(&r);
+}
+
+/* 29.3.3.1: bit 10 without bit 0 needs execute-only; without the control bit 10 is ignored. */
+static void execute_by_mode_is_a_capability(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct rig r;
+
+	(void)state;
+	cfg.with_caps = TDP_CAP_EXEC_BY_MODE;
+	cfg.without_caps = TDP_CAP_EXEC_ONLY;
+	build(&r, cfg, EPTP);
+	r.page[3][5] = OUT | WB | XU;
+	expect_misconfig(&r, G + 0x1000);
+	r.page[3][5] = OUT | WB | R | XU;
+	expect_pa(&r, G + 0x1000, TDP_R, OUT);
+	r.page[1][2] = P(2) | XU;
+	flush_all(&r);
+	expect_misconfig(&r, G);
+	rig_close(&r);
+	build(&r, tdp_emu_config_default(), EPTP);
+	r.page[3][5] = OUT | WB | R | XU;
+	r.page[3][6] = OUT | WB | XU;
+	r.page[3][7] = OUT | WB | R | X;
+	expect_ept(&r, G + 0x1000, USER_X, 0x18c);
+	assert_int_equal(r.exit.fetch, 0);
+	expect_ept(&r, G + 0x2000, USER_X, 0x184);
+	expect_pa(&r, G + 0x3000, USER_X, OUT);
+	assert_int_equal(r.exit.prot, TDP_R | TDP_X);
+	rig_close(&r);
+}
+
 static void accessed_and_dirty(void **state)
 {
 	struct rig r;
@@ -264,6 +350,8 @@ int main(void)
 		cmocka_unit_test(violations_exactly),
 		cmocka_unit_test(misconfigurations),
 		cmocka_unit_test(execute_only_is_a_capability),
+		cmocka_unit_test(execute_by_mode),
+		cmocka_unit_test(execute_by_mode_is_a_capability),
 		cmocka_unit_test(accessed_and_dirty),
 		cmocka_unit_test(no_bits_without_ad),
 		cmocka_unit_test(bad_eptp_is_refused),

@@ -21,19 +21,28 @@ struct second {
 	uint64_t table;    /* bits of a table entry */
 	uint64_t leaf;     /* bits of a 4K leaf, all permissions */
 	uint64_t write;    /* the write permission */
+	uint32_t with_caps;
 };
 
-static const struct second ept = {TDP_FMT_EPT, P(0) | 0x1e, 0, 0x7, 0x37, 0x2};
-static const struct second ept_ad = {TDP_FMT_EPT, P(0) | 0x5e, 0, 0x7, 0x37, 0x2};
-static const struct second npt = {TDP_FMT_NPT, P(0), 0, 0x7, 0x7, 0x2};
-static const struct second s2 = {TDP_FMT_S2_4K, P(0), 0x80080000ull | 0x50000 | 0x80 | 16,
-				 0x3, 0x3 | 0xfc | 0x700, 0x80};
+static const struct second ept = {TDP_FMT_EPT, P(0) | 0x1e, 0, 0x7, 0x37, 0x2, 0};
+static const struct second ept_ad = {TDP_FMT_EPT, P(0) | 0x5e, 0, 0x7, 0x37, 0x2, 0};
+static const struct second ept_mode = {TDP_FMT_EPT, P(0) | 0x1e,         0, 0x407, 0x437,
+				       0x2,         TDP_CAP_EXEC_BY_MODE};
+static const struct second npt = {TDP_FMT_NPT, P(0), 0, 0x7, 0x7, 0x2, 0};
+static const struct second s2 = {TDP_FMT_S2_4K,
+				 P(0),
+				 0x80080000ull | 0x50000 | 0x80 | 16,
+				 0x3,
+				 0x3 | 0xfc | 0x700,
+				 0x80,
+				 TDP_CAP_EXEC_BY_MODE};
 
 static void build_second(struct rig *r, const struct second *s, uint32_t flags)
 {
 	struct tdp_emu_config cfg = tdp_emu_config_default();
 
 	cfg.flags = flags;
+	cfg.with_caps = s->with_caps;
 	rig_open(r, cfg);
 	r->page[0][0] = P(1) | s->table;
 	r->page[1][0] = P(2) | s->table;
@@ -369,6 +378,84 @@ static void arm_guest_faults(void **state)
 	rig_close(&r);
 }
 
+#define expect_fetch(r, address, access, exit_reason, needs)                                       \
+	do {                                                                                       \
+		assert_int_equal(tdp_emu_access_gva((r)->v, (address), (access), &(r)->exit),      \
+				 (exit_reason));                                                   \
+		assert_int_equal((r)->exit.fetch, (needs));                                        \
+	} while (0)
+
+/* EPT: the mode of a fetch is U/S of the guest's tables, not the privilege (SDM vol. 3C, 29.3.3). */
+static void x86_fetch_is_by_address(void **state)
+{
+	const uint64_t leaf = P(32 + DATA) | 0x31, xs = 0x4, xu = 0x400;
+	struct rig r;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		build_x86(&r, &ept_mode, i ? TDP_EMU_NO_TLB : 0);
+		/* A user page, and memory for user-mode addresses, at either privilege. */
+		r.page[3][DATA] = leaf | xu;
+		gva_ok(&r, GVA, TDP_X | TDP_EMU_USER, GP(DATA));
+		gva_ok(&r, GVA, TDP_X, GP(DATA));
+		assert_int_equal(r.exit.refs != 0, i); /* answered by what is cached, or not */
+		r.page[3][DATA] = leaf | xs;
+		flush_all(&r);
+		expect_fetch(&r, GVA, TDP_X, TDP_EMU_EPT_VIOLATION, TDP_XU);
+		assert_int_equal(r.exit.raw.ept.qualification, 0x1ac);
+		expect_fetch(&r, GVA, TDP_X | TDP_EMU_USER, TDP_EMU_EPT_VIOLATION, TDP_XU);
+		/* Cached by a read, and then fetched. */
+		gva_ok(&r, GVA, TDP_R, GP(DATA));
+		expect_fetch(&r, GVA, TDP_X, TDP_EMU_EPT_VIOLATION, TDP_XU);
+		/* A supervisor page: one entry without U/S is enough. */
+		r.GPAGE(2)[3] &= ~4ull;
+		assert_int_equal(tdp_emu_set_stage1(r.v, TDP_EMU_S1_X86_4, GP(0)), TDP_OK);
+		gva_ok(&r, GVA, TDP_X, GP(DATA));
+		gva_ok(&r, GVA, TDP_X, GP(DATA));
+		r.page[3][DATA] = leaf | xu;
+		flush_all(&r);
+		expect_fetch(&r, GVA, TDP_X, TDP_EMU_EPT_VIOLATION, TDP_XS);
+		assert_int_equal(r.exit.raw.ept.qualification, 0x1cc);
+		/* The guest's tables themselves are read, not executed. */
+		r.page[3][3] = 0;
+		flush_all(&r);
+		expect_fetch(&r, GVA, TDP_X, TDP_EMU_EPT_VIOLATION, 0);
+		/* Without paging all addresses are user-mode ones. */
+		assert_int_equal(tdp_emu_set_stage1(r.v, TDP_EMU_S1_OFF, 0), TDP_OK);
+		assert_int_equal(tdp_emu_access_gva(r.v, GP(DATA), TDP_X, &r.exit), TDP_EMU_OK);
+		r.page[3][DATA] = leaf | xs;
+		flush_all(&r);
+		expect_fetch(&r, GP(DATA), TDP_X, TDP_EMU_EPT_VIOLATION, TDP_XU);
+		rig_close(&r);
+	}
+}
+
+/* Arm: it is the Exception level, whatever the guest's tables permit besides (DDI 0487, D8.4). */
+static void arm_fetch_is_by_level(void **state)
+{
+	const uint64_t el1_only = 3ull << 53, el0_only = 1ull << 53;
+	struct rig r;
+
+	(void)state;
+	build_arm(&r, 0);
+	r.GPAGE(3)[4] |= 0x80; /* read only: EL1 may execute it as well */
+	r.page[3][DATA] |= el1_only;
+	gva_ok(&r, GVA, TDP_X, GP(DATA));
+	expect_fetch(&r, GVA, TDP_X | TDP_EMU_USER, TDP_EMU_S2_ABORT, TDP_XU);
+	assert_int_equal(r.exit.raw.s2.esr, 0x8200000full);
+	r.page[3][DATA] ^= el1_only ^ el0_only;
+	flush_all(&r);
+	gva_ok(&r, GVA, TDP_X | TDP_EMU_USER, GP(DATA));
+	expect_fetch(&r, GVA, TDP_X, TDP_EMU_S2_ABORT, TDP_XS);
+	/* Also without stage 1. */
+	assert_int_equal(tdp_emu_set_stage1(r.v, TDP_EMU_S1_OFF, 0), TDP_OK);
+	flush_all(&r);
+	expect_fetch(&r, GP(DATA), TDP_X, TDP_EMU_S2_ABORT, TDP_XS);
+	assert_int_equal(tdp_emu_access_gva(r.v, GP(DATA), TDP_X | TDP_EMU_USER, &r.exit),
+			 TDP_EMU_OK);
+	rig_close(&r);
+}
+
 /* What a flush by guest-physical address does to combined translations. */
 static void combined_is_sticky(void **state)
 {
@@ -451,6 +538,8 @@ int main(void)
 		cmocka_unit_test(npt_faults_on_guest_tables),
 		cmocka_unit_test(s2_faults_on_guest_tables),
 		cmocka_unit_test(arm_guest_faults),
+		cmocka_unit_test(x86_fetch_is_by_address),
+		cmocka_unit_test(arm_fetch_is_by_level),
 		cmocka_unit_test(combined_is_sticky),
 		cmocka_unit_test(forbidden_guest_table),
 		cmocka_unit_test(stage1_arguments),

@@ -12,7 +12,9 @@
 #define LEAF 2ull
 #define DENY_R 4ull
 #define W 8ull
-#define X 0x10ull
+#define XS 0x10ull
+#define XU 0x80000ull
+#define X (XS | XU)
 #define D 0x20ull
 #define A 0x40ull
 #define HW 5ull
@@ -112,10 +114,15 @@ static void faults_exactly(void **state)
 static void reserved_words(void **state)
 {
 	static const uint64_t bad[] = {
-		0, OUT_FIELD | 3, OUT_FIELD | TABLE, /* types; a table at level 0 */
+		0,
+		OUT_FIELD | 3,
+		OUT_FIELD | TABLE, /* types; a table at level 0 */
 		OUT_FIELD | LEAF | W | DENY_R,
-		OUT_FIELD | LEAF | 1ull << 19, OUT_FIELD | LEAF | 1ull << 56,
-		OUT_FIELD | LEAF | 1ull << 62, OUT_FIELD | LEAF | 4ull << 13,
+		OUT_FIELD | LEAF | XS,
+		OUT_FIELD | LEAF | XU, /* modes are alike here */
+		OUT_FIELD | LEAF | 1ull << 57,
+		OUT_FIELD | LEAF | 1ull << 62,
+		OUT_FIELD | LEAF | 4ull << 13,
 	};
 	struct rig r;
 
@@ -125,7 +132,8 @@ static void reserved_words(void **state)
 		r.page[4][5] = rot(bad[i], 0);
 		expect_test(&r, G, TDP_R, 0x11);
 	}
-	r.page[4][5] = rot(OUT_FIELD | LEAF | 0x77f80ull, 0); /* host_w to saved X, UC: all free */
+	/* host_w to saved XS, UC, saved XU: all free */
+	r.page[4][5] = rot(OUT_FIELD | LEAF | 0x77f80ull | 1ull << 56, 0);
 	expect_pa(&r, G, TDP_R, OUT);
 	flush_all(&r);
 	r.page[3][4] = rot(0x7fff100000ull | LEAF, 1); /* misaligned */
@@ -140,6 +148,38 @@ static void reserved_words(void **state)
 	r.page[0][1] = rot(LEAF, 4);
 	flush_all(&r);
 	expect_test(&r, G, TDP_R, 0x11);
+	rig_close(&r);
+}
+
+static void execute_by_mode(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct rig r;
+
+	(void)state;
+	cfg.with_caps = TDP_CAP_EXEC_BY_MODE;
+	build(&r, cfg, HW);
+	expect_pa(&r, G, TDP_X, OUT);
+	expect_pa(&r, G, TDP_X | TDP_EMU_USER, OUT);
+	flush_all(&r);
+	r.page[4][5] = rot(OUT_FIELD | LEAF | XS, 0);
+	expect_pa(&r, G, TDP_X, OUT);
+	assert_int_equal(r.exit.prot, TDP_R | TDP_XS);
+	expect_test(&r, G, TDP_X | TDP_EMU_USER, 0x0c);
+	assert_int_equal(r.exit.fetch, TDP_XU);
+	flush_all(&r);
+	r.page[4][5] = rot(OUT_FIELD | LEAF | DENY_R | XU, 0);
+	expect_pa(&r, G, TDP_X | TDP_EMU_USER, OUT);
+	expect_test(&r, G, TDP_X, 0x0c);
+	assert_int_equal(r.exit.fetch, TDP_XS);
+	expect_test(&r, G, TDP_R, 0x09);
+	assert_int_equal(r.exit.fetch, 0);
+	rig_close(&r);
+	/* Nor is either alone legal without execute-only. */
+	cfg.without_caps = TDP_CAP_EXEC_ONLY;
+	build(&r, cfg, HW);
+	r.page[4][5] = rot(OUT_FIELD | LEAF | DENY_R | XU, 0);
+	expect_test(&r, G, TDP_X | TDP_EMU_USER, 0x14);
 	rig_close(&r);
 }
 
@@ -192,6 +232,7 @@ int main(void)
 		cmocka_unit_test(translates_each_level),
 		cmocka_unit_test(faults_exactly),
 		cmocka_unit_test(reserved_words),
+		cmocka_unit_test(execute_by_mode),
 		cmocka_unit_test(accessed_and_dirty),
 		cmocka_unit_test(bad_registers_are_refused),
 	};

@@ -54,7 +54,7 @@ static void configured_capabilities(void **state)
 
 	(void)state;
 	cfg.without_caps = TDP_CAP_HW_DIRTY | TDP_CAP_RANGE_FLUSH;
-	cfg.with_caps = TDP_CAP_FLUSH_ON_AGE;
+	cfg.with_caps = TDP_CAP_FLUSH_ON_AGE | TDP_CAP_EXEC_BY_MODE;
 	cfg.leaf_levels = 0x3;
 	cfg.max_levels = 4;
 	cfg.gpa_bits = 40;
@@ -64,7 +64,8 @@ static void configured_capabilities(void **state)
 	assert_int_equal(probe(emu, TDP_FMT_EPT, &caps), TDP_OK);
 	/* EPT has Accessed and Dirty together or not at all. */
 	assert_int_equal(caps.flags, TDP_CAP_EXEC_ONLY | TDP_CAP_FAULT_INVALIDATES |
-					     TDP_CAP_WALKS_TABLES | TDP_CAP_FLUSH_ON_AGE);
+					     TDP_CAP_WALKS_TABLES | TDP_CAP_FLUSH_ON_AGE |
+					     TDP_CAP_EXEC_BY_MODE);
 	assert_int_equal(caps.leaf_levels, 0x3);
 	assert_int_equal(caps.gpa_bits, 40);
 	assert_int_equal(caps.pa_bits, 44);
@@ -73,6 +74,7 @@ static void configured_capabilities(void **state)
 	assert_int_equal(probe(emu, TDP_FMT_NPT, &caps), TDP_ENOTSUP);
 	assert_int_equal(probe(emu, TDP_FMT_S2_4K, &caps), TDP_OK);
 	assert_int_equal(caps.flags & AD, TDP_CAP_HW_ACCESSED);
+	assert_true(caps.flags & TDP_CAP_EXEC_BY_MODE);
 	assert_int_equal(caps.bbm_level, 2);
 	assert_int_equal(probe(emu, TDP_FMT_TEST, &caps), TDP_OK);
 	assert_int_equal(caps.gpa_bits, 32);
@@ -99,7 +101,7 @@ static void bad_configurations(void **state)
 		bad[i] = cfg;
 	bad[0].size = 4;
 	bad[1].flags = 0x4;
-	bad[2].without_caps = 0x80;
+	bad[2].without_caps = 0x100;
 	bad[3].with_caps = bad[3].without_caps = TDP_CAP_FLUSH_ON_AGE;
 	bad[4].leaf_levels = 0x2;
 	bad[5].gpa_bits = 53;
@@ -244,6 +246,10 @@ static void decodes_its_exits(void **state)
 	assert_int_equal(tdp_emu_decode(&exit, &fault), TDP_OK);
 	assert_int_equal(fault.gpa & ~0xfffull, 0x12345000);
 	assert_int_equal(fault.access, TDP_X);
+	/* In which mode, where that matters: the report does not say it, the exit does. */
+	exit.fetch = TDP_XU;
+	assert_int_equal(tdp_emu_decode(&exit, &fault), TDP_OK);
+	assert_int_equal(fault.access, TDP_XU);
 	exit.reason = TDP_EMU_TEST_FAULT;
 	exit.raw.test.code = 0x0a;
 	exit.raw.test.gpa = 0x5000;

@@ -96,6 +96,33 @@ static void faults_exactly(void **state)
 	rig_close(&r);
 }
 
+/* NX is for every mode: nested paging has nothing finer, whatever the machine is asked for. */
+static void execute_in_any_mode(void **state)
+{
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct tdp_backend_caps caps = {.size = (uint32_t)sizeof(caps)};
+	struct tdp_fault fault;
+	struct rig r;
+
+	(void)state;
+	cfg.with_caps = TDP_CAP_EXEC_BY_MODE;
+	build(&r, cfg);
+	assert_int_equal(tdp_emu_backend.probe(r.emu, TDP_FMT_NPT, &caps), TDP_OK);
+	assert_false(caps.flags & TDP_CAP_EXEC_BY_MODE);
+	r.page[3][6] = OUT | ALL | NX;
+	for (unsigned user = 0; user < 2; user++) {
+		uint32_t access = TDP_X | (user ? TDP_EMU_USER : 0);
+
+		expect_pa(&r, G, access, OUT);
+		assert_int_equal(r.exit.prot, TDP_RWX);
+		expect_npf(&r, G + 0x2000, access, 0x100000015ull);
+		assert_int_equal(r.exit.fetch, 0);
+		assert_int_equal(tdp_emu_decode(&r.exit, &fault), TDP_OK);
+		assert_int_equal(fault.access, TDP_X);
+	}
+	rig_close(&r);
+}
+
 static void reserved_bits(void **state)
 {
 	struct tdp_emu_config cfg = tdp_emu_config_default();
@@ -178,11 +205,9 @@ static void bad_root_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(translates_each_level),
-		cmocka_unit_test(five_levels),
-		cmocka_unit_test(faults_exactly),
-		cmocka_unit_test(reserved_bits),
-		cmocka_unit_test(accessed_and_dirty),
+		cmocka_unit_test(translates_each_level), cmocka_unit_test(five_levels),
+		cmocka_unit_test(faults_exactly),        cmocka_unit_test(execute_in_any_mode),
+		cmocka_unit_test(reserved_bits),         cmocka_unit_test(accessed_and_dirty),
 		cmocka_unit_test(bad_root_is_refused),
 	};
 

@@ -134,14 +134,47 @@ static void permission_faults(void **state)
 	expect_s2(&r, G + 0x4000, TDP_R, DABT | 0x0f);
 	expect_pa(&r, G + 0x4000, TDP_W, OUT);
 	expect_s2(&r, 0x8081200000ull, TDP_W, DABT | 0x4e);
-	/* XN[1:0] = 01: EL0 only, 11: EL1 only. */
-	r.page[3][10] = OUT | PAGE | RO | AF | XN0;
-	r.page[3][11] = OUT | PAGE | RO | AF | XN | XN0;
-	expect_s2(&r, 0x808060a000ull, TDP_X, IABT | 0x0f);
-	expect_pa(&r, 0x808060a000ull, TDP_X | TDP_EMU_USER, OUT);
-	expect_pa(&r, 0x808060b000ull, TDP_X, OUT);
-	expect_s2(&r, 0x808060b000ull, TDP_X | TDP_EMU_USER, IABT | 0x0f);
 	rig_close(&r);
+}
+
+/* XN[1:0], D8.4: 00 both, 01 EL0 only, 10 none, 11 EL1 only; without FEAT_XNX XN[1] decides alone. */
+static void execute_by_exception_level(void **state)
+{
+	static const uint64_t xn[4] = {0, XN0, XN, XN | XN0};
+	static const uint32_t with[4] = {TDP_XS | TDP_XU, TDP_XU, 0, TDP_XS};
+	static const uint32_t without[4] = {TDP_X, TDP_X, 0, 0};
+	struct tdp_emu_config cfg = tdp_emu_config_default();
+	struct tdp_fault fault;
+	struct rig r;
+
+	(void)state;
+	for (unsigned xnx = 0; xnx < 2; xnx++) {
+		cfg.with_caps = xnx ? TDP_CAP_EXEC_BY_MODE : 0;
+		build_vtcr(&r, cfg, VTCR48);
+		for (unsigned i = 0; i < 4; i++) {
+			uint64_t g = 0x808060a000ull + i * 0x1000;
+			uint32_t x = (xnx ? with : without)[i];
+
+			r.page[3][10 + i] = OUT | PAGE | RO | AF | xn[i];
+			for (unsigned user = 0; user < 2; user++) {
+				uint32_t access = TDP_X | (user ? TDP_EMU_USER : 0);
+				uint32_t need = user ? TDP_XU : TDP_XS;
+
+				if (x & need) {
+					expect_pa(&r, g, access, OUT);
+					assert_int_equal(r.exit.prot, TDP_R | x);
+					continue;
+				}
+				expect_s2(&r, g, access, IABT | 0x0f);
+				assert_int_equal(tdp_emu_decode(&r.exit, &fault), TDP_OK);
+				assert_int_equal(fault.access, xnx ? need : TDP_X);
+			}
+		}
+		/* Of an access that is no fetch nothing is said. */
+		expect_s2(&r, 0x808060a000ull, TDP_W, DABT | 0x4f);
+		assert_int_equal(r.exit.fetch, 0);
+		rig_close(&r);
+	}
 }
 
 static void access_flag(void **state)
@@ -259,6 +292,7 @@ int main(void)
 		cmocka_unit_test(concatenated_roots),
 		cmocka_unit_test(translation_faults),
 		cmocka_unit_test(permission_faults),
+		cmocka_unit_test(execute_by_exception_level),
 		cmocka_unit_test(access_flag),
 		cmocka_unit_test(dirty_state),
 		cmocka_unit_test(address_size),

@@ -19,7 +19,7 @@ static void small_ram(struct test_vm *vm, uint32_t *id)
 static struct tdpi_attr attr_of(unsigned i)
 {
 	return (struct tdpi_attr){
-		.prot = (uint16_t)((i & 7) | (i >> 8 & 3) << TDP_MT_SHIFT),
+		.prot = (uint16_t)((i & 7) | (i >> 8 & 1) << 3 | (i >> 9 & 1) << TDP_MT_SHIFT),
 		.host_w = i & 8,
 		.mmu_w = i & 16,
 		.accessed = i & 32,

@@ -31,7 +31,7 @@ static bool next_question(uint32_t *n, struct question *q)
 	if (rest >= 18)
 		return false;
 	q->in = (struct tdpi_leaf_in){
-		.prot = (bits & TDP_RWX) | (BIT_OF(bits, 3) ? TDP_MT_UC | TDP_MT_FORCE : 0) |
+		.prot = (bits & TDP_RWX) | (BIT_OF(bits, 11) ? TDP_MT_UC | TDP_MT_FORCE : 0) |
 			(BIT_OF(bits, 4) ? TDP_SW(0) | TDP_SW(3) : 0),
 		.readonly = BIT_OF(bits, 5),
 		.write_tracked = BIT_OF(bits, 6),
@@ -145,7 +145,7 @@ static void logged_writable_is_4k(void **state)
 static struct tdpi_attr attr_of(uint32_t bits)
 {
 	struct tdpi_attr a = {
-		.prot = (uint16_t)((bits & TDP_RWX) | (BIT_OF(bits, 3) ? TDP_MT_UC : 0)),
+		.prot = (uint16_t)((bits & TDP_RWX) | (BIT_OF(bits, 8) ? TDP_MT_UC : 0)),
 		.mmu_w = BIT_OF(bits, 4),
 		.accessed = BIT_OF(bits, 5),
 		.dirty = BIT_OF(bits, 6),
@@ -170,7 +170,7 @@ static bool sensible(struct tdpi_attr a)
 static void aging_needs_no_flush(void **state)
 {
 	(void)state;
-	for (uint32_t bits = 0; bits < 256; bits++) {
+	for (uint32_t bits = 0; bits < 512; bits++) {
 		struct tdpi_attr from = attr_of(bits), to = from;
 
 		if (!sensible(from))
@@ -190,8 +190,8 @@ static void lost_rights_need_a_flush(void **state)
 	uint32_t now = 0, batch = 0, none = 0;
 
 	(void)state;
-	for (uint32_t i = 0; i < 256 * 256; i++) {
-		struct tdpi_attr from = attr_of(i % 256), to = attr_of(i / 256);
+	for (uint32_t i = 0; i < 512 * 512; i++) {
+		struct tdpi_attr from = attr_of(i % 512), to = attr_of(i / 512);
 		enum tdpi_flush_need need = tdpi_leaf_flush_need(from, to);
 		uint32_t gone = from.prot & ~to.prot & TDP_RWX;
 
