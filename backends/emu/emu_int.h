@@ -17,7 +17,7 @@
  * In builds for <tdp/explore.h> each access to what others share is a step; in all others this is nothing.
  */
 #if defined(TDP_TEST_POINTS) && TDP_TEST_POINTS
-#include <tdp/explore.h>
+#include <tdp/point.h>
 #define EMU_POINT(kind, p, size) tdp_test_point(TDP_POINT_##kind, (p), (size))
 #else
 #define EMU_POINT(kind, p, size) ((void)(p))

@@ -33,7 +33,10 @@ struct actor {
 	void (*fn)(void *arg);
 	void *arg;
 	bool returned;
+	struct actor *next; /* abandoned */
 };
+
+static _Thread_local struct actor *abandoned;
 
 struct actor *tdpi_actor_new(void)
 {
@@ -56,6 +59,14 @@ void tdpi_actor_free(struct actor *a)
 		return;
 	munmap(a->stack, STACK_SIZE);
 	free(a);
+}
+
+void tdpi_actor_abandon(struct actor *a)
+{
+	if (!a)
+		return;
+	a->next = abandoned;
+	abandoned = a;
 }
 
 /* makecontext() passes ints only. */

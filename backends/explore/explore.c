@@ -465,9 +465,8 @@ int tdp_explore(const struct tdp_explore_config *config, const struct tdp_explor
 			ret = TDP_ENOMEM;
 	if (!ret)
 		ret = search(s);
-	/* Stacks of actors that are stuck may still be pointed to from what they share. */
-	for (unsigned i = 0; i < ACTORS && !s->stuck; i++)
-		tdpi_actor_free(s->run.actor[i]);
+	for (unsigned i = 0; i < ACTORS; i++)
+		(s->stuck ? tdpi_actor_abandon : tdpi_actor_free)(s->run.actor[i]);
 	free(s->frame);
 	free(s);
 	return ret;

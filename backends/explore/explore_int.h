@@ -34,6 +34,8 @@ struct actor;
 /* A stack of its own that calls fn(arg) when resumed for the first time. NULL: no memory. */
 struct actor *tdpi_actor_new(void);
 void tdpi_actor_free(struct actor *a);
+/* It is stuck in the middle of something, and others may point to its stack: kept for good. */
+void tdpi_actor_abandon(struct actor *a);
 void tdpi_actor_start(struct actor *a, void (*fn)(void *arg), void *arg);
 /* On the caller's stack, until the actor suspends itself. False: it has returned. */
 bool tdpi_actor_resume(struct actor *a);

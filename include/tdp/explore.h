@@ -18,25 +18,11 @@
 #define TDP_EXPLORE_H
 
 #include <tdp/env.h>
+#include <tdp/point.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum tdp_point {
-	TDP_POINT_READ = 0,
-	TDP_POINT_WRITE = 1,   /* also a read-modify-write */
-	TDP_POINT_ACQUIRE = 2, /* takes the lock `object`: waits while another actor has it */
-	TDP_POINT_RELEASE = 3,
-};
-
-/**
- * The calling actor is about to do one atomic step on [object, object + size). Returns when it is its turn.
- * Outside of an actor it returns at once. Backends and callbacks under test call it before each access to
- * what actors share; around a lock of theirs, ACQUIRE before taking and RELEASE before dropping it.
- * `object` is only compared, never read. Not between two points: anything that waits for another actor.
- */
-TDP_API void tdp_test_point(enum tdp_point kind, const void *object, size_t size);
 
 #define TDP_EXPLORE_ACTORS_MAX 6
 

@@ -16,7 +16,7 @@
 #define TDP_TEST_POINTS 0
 #endif
 #if TDP_TEST_POINTS
-#include <tdp/explore.h>
+#include <tdp/point.h>
 #define TDPI_POINT(kind, p, size) tdp_test_point(TDP_POINT_##kind, (p), (size))
 #define TDPI_STEP(kind, p, access) (TDPI_POINT(kind, (p), sizeof(*(p))), (access))
 #else

@@ -10,8 +10,8 @@ rule()
 	(cd "$1" && find include lib backends examples bench -name '*.[ch]' | sort | awk '
 	function allowed(file)
 	{
-		if (file ~ /^include\//) return free
-		if (file ~ /^lib\/base\//) return free "|\"base/[a-z_0-9]+\\.h\""
+		if (file ~ /^include\//) return free "|<tdp/point\\.h>"
+		if (file ~ /^lib\/base\//) return free "|\"base/[a-z_0-9]+\\.h\"|<tdp/point\\.h>"
 		if (file ~ /^lib\/fmt\/inst_[a-z_0-9]+\.c$/)
 			return free "|\"(base|fmt)/[a-z_0-9]+\\.h\"|\"engine/instance\\.h\""
 		if (file ~ /^lib\/fmt\//) return free "|\"(base|fmt)/[a-z_0-9]+\\.h\""
@@ -55,6 +55,7 @@ catches lib/engine/engine.h '#include "fmt/ept.h"'
 catches lib/mm/mm.h '#include "fmt/ept.h"'
 catches lib/mm/mm.h '#include "engine/map.h"'
 catches lib/mm/mm.h '#include <tdp/posix.h>'
+catches lib/mm/mm.h '#include <tdp/point.h>'
 catches lib/api.c '  #  include "fmt/npt.h"'
 catches backends/emu/emu.c '#include "fmt/ept.h"'
 catches backends/emu/emu.c '#include "../../lib/base/bits.h"'
