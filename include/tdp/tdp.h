@@ -352,7 +352,8 @@ TDP_API int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range rang
 
 /**
  * Take write permission from every leaf in the range; the next write faults and gets it back.
- * Huge pages that are only partly inside are split (TDP_ENOMEM). One flush if anything changed.
+ * Huge pages that are only partly inside are split (TDP_ENOMEM). One flush if anything is mapped there, also
+ * when none of it was writable: somebody may have taken W a moment ago and not flushed yet.
  */
 TDP_API int tdp_write_protect(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range);
 /**
