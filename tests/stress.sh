@@ -57,13 +57,11 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS="suppressions=$source/tests/support/tsan.supp:halt_on_error=1:second_deadlock_stack=1"
 export TDP_RACE_MS=$((seconds * 1000)) TDP_RACE_THREADS="$threads"
 status=0
-# No format: all of them, as one run.
-for format in ${formats:-''}; do
-	if [ "$format" = "''" ]; then
-		"$build/tests/race/test_race_mix" || status=1
-	else
-		TDP_FORMAT=$format "$build/tests/race/test_race_mix" || status=1
-	fi
+if [ -z "$formats" ]; then
+	"$build/tests/race/test_race_mix" || status=1
+fi
+for format in $formats; do
+	TDP_FORMAT=$format "$build/tests/race/test_race_mix" || status=1
 done
 [ $status = 0 ] && echo "nothing found" || echo "something was found"
 exit $status

@@ -85,6 +85,10 @@ int test_run(const char *group, const struct test_case *cases, size_t count)
 			exit(1);
 		}
 	}
+	if (n == 0) {
+		fprintf(stderr, "%s: TDP_FORMAT and TDP_CASE leave nothing to run\n", group);
+		exit(1);
+	}
 	failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
 	free(names);
 	free(tests);
