@@ -275,8 +275,8 @@ static inline void world_holds(const struct test_format *fmt, const struct world
 	struct tdp_explore_result r = world_explore(fmt, p);
 
 	if (r.failed)
-		fail_msg("%s: %s\nTDP_FORMAT=%s TDP_PROGRAM='%s' TDP_EXPLORE_REPLAY=%s", p->name, r.what,
-			 fmt->name, p->name, r.schedule);
+		fail_msg("%s: %s\nTDP_FORMAT=%s TDP_PROGRAM='%s' TDP_EXPLORE_REPLAY=%s", p->name,
+			 r.what, fmt->name, p->name, r.schedule);
 	if (!getenv("TDP_EXPLORE_REPLAY") && !getenv("TDP_EXPLORE_MAX"))
 		assert_int_equal(r.complete, 1);
 }
