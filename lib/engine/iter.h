@@ -212,6 +212,16 @@ static inline bool iter_need_resched(const struct iter *it)
 /* More cut-off subtrees than this are not kept waiting for their flush. */
 #define GATHER_TABLES_MAX 256u
 
+/* The first frame that a walk starting anew now has to do: a table of the lowest level is done when it was visited. */
+static inline tdpi_gfn_t iter_done(const struct iter *it)
+{
+	unsigned shift = level_shift(it->level + 1);
+
+	if (it->fresh || it->level > it->min_level)
+		return it->next;
+	return tdpi_min64(((it->next >> shift) + 1) << shift, it->end);
+}
+
 /*
  * Between two tables: give way if somebody asks for it and something was done since the last time, and keep
  * the gather small. Nothing read before may be used afterwards: the walk restarts by itself.
@@ -219,10 +229,11 @@ static inline bool iter_need_resched(const struct iter *it)
 static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 {
 	/* Asking for the cheap common answer first: most of the time nobody wants anything. */
-	bool yield = !op->no_yield && iter_need_resched(it) && it->next > it->yielded;
+	bool yield = !op->no_yield && iter_need_resched(it) && iter_done(it) > it->yielded;
 
 	if (tdpi_likely(!yield && op->gather.table_count < GATHER_TABLES_MAX))
 		return false;
+	it->next = iter_done(it);
 	tdpi_rcu_unlock(it->mm);
 	tdpi_gather_finish(&op->gather); /* before others run: nothing is owed across a yield */
 	if (yield) {

@@ -378,6 +378,27 @@ static void walks_forget_at_a_yield(void **state)
 	vm_down(&vm);
 }
 
+/* A table of small pages that was done before the walk gave way is not done again. */
+static void nothing_is_done_twice(void **state)
+{
+	struct test_vm vm;
+	uint64_t entry;
+
+	vm_up(&vm, state, NULL);
+	entry = (uint64_t)1 << test_vm_lg2(&vm, 1);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, STRIPS * entry, 0, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
+	touch_strips(&vm, 0, entry);
+	test_env_yield(&vm.env, TEST_YIELD_ALWAYS, 0);
+	atomic_store(&vm.env.yield_asked, 0);
+	assert_int_equal(tdp_age(vm.mm, 0, range_of(0, STRIPS * entry), NULL), 1);
+	/* Down from the root once for each of them. */
+	assert_int_equal(atomic_load(&vm.env.yield_asked), STRIPS * vm.info.levels);
+	assert_int_equal(atomic_load(&vm.env.yields), STRIPS);
+	test_env_yield(&vm.env, TEST_YIELD_NEVER, 0);
+	vm_down(&vm);
+}
+
 /* ---- roots come and go while a walk gives way ---- */
 
 static void new_roots(struct test_vm *vm, void *arg)
@@ -506,6 +527,7 @@ int main(void)
 		TEST_CASE(yield_only_when_asked),
 		TEST_CASE(flushed_before_a_yield),
 		TEST_CASE_IF(walks_forget_at_a_yield, has_strips),
+		TEST_CASE_IF(nothing_is_done_twice, has_strips),
 		TEST_CASE(roots_may_go_at_a_yield),
 		TEST_CASE_IF(a_step_is_one_subtree, has_many_subtrees),
 		TEST_CASE_IF(a_full_gigabyte_goes_in_one_call, one_of_each_format),
