@@ -16,6 +16,9 @@ static struct spy {
 	uint32_t clear_caps; /* what the machine does not have, set by the change() of spied_vm() */
 	uint64_t ranges, alls, locals, reloads, loads, unloads;
 	struct tdp_range last, cover; /* the latest flush; all since spy_forget(), from end to end */
+	struct tdp_range local;       /* the latest of one vCPU, and whose it was */
+	unsigned local_cpu;
+	int load_status; /* what root_load answers, if not 0 */
 	uint64_t hw[TEST_CPUS_MAX][2];
 	bool loaded[TEST_CPUS_MAX];
 	void (*on_flush)(struct tdp_range range); /* before it is done */
@@ -25,7 +28,7 @@ static struct spy {
 static inline void spy_forget(void)
 {
 	spy.ranges = spy.alls = spy.locals = spy.reloads = spy.loads = spy.unloads = 0;
-	spy.last = spy.cover = museum_range(0, 0);
+	spy.last = spy.cover = spy.local = museum_range(0, 0);
 }
 
 static inline unsigned spy_cpu(const void *cookie)
@@ -69,6 +72,8 @@ static inline int spy_root_load(void *ctx, void *cookie, const struct tdp_root_v
 
 	if (spy.on_load)
 		spy.on_load(cpu, root);
+	if (root && spy.load_status)
+		return spy.load_status;
 	ret = tdp_emu_backend.root_load(ctx, cookie, root);
 	if (root)
 		spy.loads++;
@@ -97,6 +102,8 @@ static inline void spy_flush_all(void *ctx)
 static inline void spy_flush_vcpu(void *ctx, void *cookie, struct tdp_range range)
 {
 	spy.locals++;
+	spy.local = range;
+	spy.local_cpu = spy_cpu(cookie);
 	tdp_emu_backend.flush_vcpu(ctx, cookie, range);
 }
 
