@@ -67,8 +67,7 @@ static void zap_of_pages(void **state)
 	struct test_vm *vm = two_roots(state);
 
 	/* From the middle of a table to the middle of another one. */
-	assert_int_equal(tdp_zap(vm->mm, TDP_AS_ALL,
-				 range_of(GPA + TEST_PAGE, 2 * table_size), 0),
+	assert_int_equal(tdp_zap(vm->mm, TDP_AS_ALL, range_of(GPA + TEST_PAGE, 2 * table_size), 0),
 			 TDP_OK);
 	done(vm);
 }
@@ -77,9 +76,9 @@ static void zap_of_tables(void **state)
 {
 	struct test_vm *vm = two_roots(state);
 
-	assert_int_equal(tdp_zap(vm->mm, TDP_AS_ALL, range_of(GPA, BLOCKS * table_size),
-				 TDP_ZAP_KEEP_YOUNG),
-			 TDP_OK);
+	assert_int_equal(
+		tdp_zap(vm->mm, TDP_AS_ALL, range_of(GPA, BLOCKS * table_size), TDP_ZAP_KEEP_YOUNG),
+		TDP_OK);
 	done(vm);
 }
 

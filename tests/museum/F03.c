@@ -56,7 +56,9 @@ static void both_look(void *arg)
 }
 
 static const struct world_program programs[] = {
-	{.name = "refault before the flush", .build = cached_by_one, .actor = {replaces, both_look}},
+	{.name = "refault before the flush",
+	 .build = cached_by_one,
+	 .actor = {replaces, both_look}},
 	{.name = "the same after a cut",
 	 .build = cached_by_one,
 	 .actor = {replaces_all, both_look}},

@@ -73,9 +73,7 @@ static void walks_on(void *arg)
 
 static const struct world_program programs[] = {
 	{.name = "tables cut off", .build = tables, .actor = {zaps, walks_on}},
-	{.name = "the same in steps",
-	 .build = tables_and_yields,
-	 .actor = {zaps, walks_on}},
+	{.name = "the same in steps", .build = tables_and_yields, .actor = {zaps, walks_on}},
 	{.name = "an empty table freed", .build = emptied, .actor = {compacts, walks_on}},
 };
 

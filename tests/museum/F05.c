@@ -24,8 +24,9 @@ static void removed_with_all_children(void **state, unsigned level, bool by_addr
 		close_vm(vm);
 		return;
 	}
-	assert_int_equal(test_vm_slot(vm, 0, base, span, PA + (base - GPA), TDP_SLOT_FORCE_4K, NULL),
-			 TDP_OK);
+	assert_int_equal(
+		test_vm_slot(vm, 0, base, span, PA + (base - GPA), TDP_SLOT_FORCE_4K, NULL),
+		TDP_OK);
 	children = range_of(base + HOLE * step, span - 2 * HOLE * step);
 	cache_all(vm, children, step);
 	spy_forget();

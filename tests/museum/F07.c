@@ -80,7 +80,8 @@ static void compare(struct tdp_range ignored)
 						     device_reads, &vm->env, gpa, accesses[a],
 						     &device);
 
-			if (c != d || (c == TDP_EMU_OK && (cpu.pa != device.pa || cpu.lg2 != device.lg2)))
+			if (c != d ||
+			    (c == TDP_EMU_OK && (cpu.pa != device.pa || cpu.lg2 != device.lg2)))
 				differ++;
 		}
 	}

@@ -71,8 +71,7 @@ static void one_change(void **state, unsigned level, bool small, enum change cha
 	assert_int_equal(apply(vm, change, slot, all), TDP_OK);
 	assert_int_equal(stale_accesses(vm, all, step), 0);
 	/* The page in the middle, which the partial ones are about. */
-	assert_int_equal(stale_accesses(vm, range_of(GPA + size / 2, 4 * TEST_PAGE), TEST_PAGE),
-			 0);
+	assert_int_equal(stale_accesses(vm, range_of(GPA + size / 2, 4 * TEST_PAGE), TEST_PAGE), 0);
 	close_vm(vm);
 }
 

@@ -26,9 +26,9 @@ static void identifiers_come_round(void **state)
 		if (vm->fmt->format == TDP_FMT_S2_4K)
 			vm->cfg.vmid = round & 3;
 		mm_up(vm);
-		assert_int_equal(test_vm_slot(vm, 0, GPA, PAGES * TEST_PAGE, memory_of(round), 0,
-					      NULL),
-				 TDP_OK);
+		assert_int_equal(
+			test_vm_slot(vm, 0, GPA, PAGES * TEST_PAGE, memory_of(round), 0, NULL),
+			TDP_OK);
 		/* Not every VM has run on both CPUs. */
 		for (unsigned cpu = 0; cpu < (round % 3 ? 2u : 1u); cpu++)
 			for (unsigned page = 0; page < PAGES; page++)

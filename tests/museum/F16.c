@@ -94,9 +94,8 @@ static tdp_pa_t guest(struct regime *r, tdp_gpa_t gpa, uint32_t access)
 
 	current = r;
 	for (unsigned step = 0; step < 8; step++) {
-		struct tdp_fault fault = {.size = (uint32_t)sizeof(fault),
-					  .gpa = gpa,
-					  .access = access};
+		struct tdp_fault fault = {
+			.size = (uint32_t)sizeof(fault), .gpa = gpa, .access = access};
 		int reason = tdp_emu_access(r->cpu, gpa, access, &exit);
 
 		if (reason == TDP_EMU_OK)
@@ -113,9 +112,8 @@ static void open_regime(struct regime *r, struct test_vm *vm, tdp_pa_t pa)
 {
 	struct tdp_mm_config cfg = vm->cfg;
 	struct tdp_emu_config emu = tdp_emu_config_default();
-	struct tdp_slot_desc slot = {.size = (uint32_t)sizeof(slot),
-				     .gpa = range_of(GPA, table_span(vm, 0)),
-				     .pa = pa};
+	struct tdp_slot_desc slot = {
+		.size = (uint32_t)sizeof(slot), .gpa = range_of(GPA, table_span(vm, 0)), .pa = pa};
 	uint32_t id;
 
 	memset(r, 0, sizeof(*r));

@@ -27,9 +27,9 @@ static void goes_huge_again(void **state, enum back back)
 	assert_int_equal(lg2_at(vm, 0, GPA), TDP_PAGE_LG2);
 	assert_int_equal(tdp_dirty_log(vm->mm, slot, off), TDP_OK);
 	if (back != WITH_LOG_OFF) {
-		assert_int_equal(tdp_collapse(vm->mm, 0, all,
-					      back == BY_ZAP ? TDP_COLLAPSE_ZAP : 0, &made),
-				 TDP_OK);
+		assert_int_equal(
+			tdp_collapse(vm->mm, 0, all, back == BY_ZAP ? TDP_COLLAPSE_ZAP : 0, &made),
+			TDP_OK);
 		assert_int_equal(made, 1);
 	}
 	touch_linear(vm, 0, GPA, TDP_W);

@@ -18,9 +18,9 @@ static void by_address(void **state, unsigned level)
 		close_vm(vm);
 		return;
 	}
-	assert_int_equal(test_vm_slot(vm, 0, base, 2 * span, PA + (base - GPA), TDP_SLOT_FORCE_4K,
-				      NULL),
-			 TDP_OK);
+	assert_int_equal(
+		test_vm_slot(vm, 0, base, 2 * span, PA + (base - GPA), TDP_SLOT_FORCE_4K, NULL),
+		TDP_OK);
 	cache_all(vm, range_of(base, span), step);
 	cache_all(vm, range_of(base + span, 4 * TEST_PAGE), TEST_PAGE);
 	assert_int_equal(tdp_zap_table(vm->mm, table_at(vm, base, level)), TDP_OK);

@@ -47,8 +47,8 @@ static void in_the_middle(void **state, unsigned level, enum way way)
 	uint32_t slot, other[2];
 
 	assert_int_equal(test_vm_slot(vm, 0, GPA, size, PA, 0, &slot), TDP_OK);
-	assert_int_equal(test_vm_slot(vm, 0, GPA - 8 * TEST_PAGE, 8 * TEST_PAGE,
-				      PA - 8 * TEST_PAGE, 0, &other[0]),
+	assert_int_equal(test_vm_slot(vm, 0, GPA - 8 * TEST_PAGE, 8 * TEST_PAGE, PA - 8 * TEST_PAGE,
+				      0, &other[0]),
 			 TDP_OK);
 	assert_int_equal(test_vm_slot(vm, 0, GPA + size, size, PA + size, 0, &other[1]), TDP_OK);
 	for (unsigned cpu = 0; cpu < vm->cpus; cpu++) {
@@ -71,9 +71,9 @@ static void in_the_middle(void **state, unsigned level, enum way way)
 		assert_int_equal(spy.cover.size, block.size);
 		assert_int_equal(tdp_emu_cached(vm->emu, GPA, size / 4), 0);
 	}
-	assert_int_equal(stale_accesses(vm, range_of(page.start - 4 * TEST_PAGE, 8 * TEST_PAGE),
-					TEST_PAGE),
-			 0);
+	assert_int_equal(
+		stale_accesses(vm, range_of(page.start - 4 * TEST_PAGE, 8 * TEST_PAGE), TEST_PAGE),
+		0);
 	assert_int_equal(stale_accesses(vm, range_of(GPA, 4 * TEST_PAGE), TEST_PAGE), 0);
 	for (unsigned cpu = 0; cpu < vm->cpus; cpu++) {
 		struct tdp_emu_exit exit;

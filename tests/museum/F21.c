@@ -70,7 +70,8 @@ static void to_and_fro(void **state, bool all_roots)
 	assert_int_equal(test_vm_slot(vm, 0, GPA, PAGES * TEST_PAGE, PA, 0, &slot), TDP_OK);
 	for (unsigned move = 0; move < 6; move++) {
 		unsigned from = move & 1, to = !from;
-		tdp_pa_t now = PA + ((tdp_pa_t)move << 30), next = PA + ((tdp_pa_t)(move + 1) << 30);
+		tdp_pa_t now = PA + ((tdp_pa_t)move << 30),
+			 next = PA + ((tdp_pa_t)(move + 1) << 30);
 
 		sees(vm, 0, now);
 		sees(vm, 1, now);

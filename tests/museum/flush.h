@@ -15,8 +15,9 @@ static struct spy {
 	struct tdp_backend_caps caps;
 	uint32_t clear_caps; /* what the machine does not have, set by the change() of spied_vm() */
 	uint64_t ranges, alls, locals, reloads, loads, unloads;
-	struct tdp_range last, cover; /* the latest flush; all since spy_forget(), from end to end */
-	struct tdp_range local;       /* the latest of one vCPU, and whose it was */
+	struct tdp_range last,
+		cover;          /* the latest flush; all since spy_forget(), from end to end */
+	struct tdp_range local; /* the latest of one vCPU, and whose it was */
 	unsigned local_cpu;
 	int load_status; /* what root_load answers, if not 0 */
 	uint64_t hw[TEST_CPUS_MAX][2];
