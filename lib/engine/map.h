@@ -39,8 +39,10 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 		return;
 	if (mm->backend.flush_vcpu)
 		mm->backend.flush_vcpu(mm->backend_ctx, op->vcpu_cookie, r);
-	else
+	else if (mm->caps.flags & TDP_CAP_RANGE_FLUSH)
 		mm->backend.flush_range(mm->backend_ctx, r);
+	else
+		mm->backend.flush_all(mm->backend_ctx);
 	tdpi_count(op->counts, flush_vcpu, 1);
 	tdpi_count(op->counts, flush_cause[TDP_FLUSH_LOCAL], 1);
 }
