@@ -93,7 +93,10 @@ struct tdp_backend_ops {
 	 */
 	void (*flush_range)(void *ctx, struct tdp_range range);
 	void (*flush_all)(void *ctx);
-	/** Optional: the same for one vCPU, called on its thread. NULL: flush_range is used. */
+	/**
+	 * Optional: the same for one vCPU, called on its thread. NULL: flush_range is used, or flush_all where
+	 * TDP_CAP_RANGE_FLUSH is missing.
+	 */
 	void (*flush_vcpu)(void *ctx, void *vcpu_cookie, struct tdp_range range);
 	/**
 	 * On return no vCPU walks from a root loaded before the call: each one that was in the guest has
