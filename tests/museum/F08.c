@@ -59,8 +59,11 @@ static const struct world_program programs[] = {
 
 static bool one_of_each(const struct test_format *fmt)
 {
-	return !strcmp(fmt->name, "ept4") || !strcmp(fmt->name, "npt4") ||
-	       !strcmp(fmt->name, "s2-40") || !strcmp(fmt->name, "test");
+#if !defined(__SANITIZE_ADDRESS__) /* takes several times as long */
+	if (!strcmp(fmt->name, "npt4") || !strcmp(fmt->name, "test"))
+		return true;
+#endif
+	return !strcmp(fmt->name, "ept4") || !strcmp(fmt->name, "s2-40");
 }
 
 static void nobody_reaches_what_was_given_away(void **state)

@@ -4,9 +4,13 @@
  * still cached: the flush that should have dropped them had gone only to CPUs that were running the VM.
  *
  * Here the walker flushes just those CPUs that have a root loaded, which is all that is asked of it. A CPU
- * that had a vCPU once and gets another one later must not answer with what it remembers.
+ * that had a vCPU once and gets another one later must not answer with what it remembers. And with a walker that
+ * flushes a vCPU only when it enters the guest the next time, one that slept through few or many flushes must
+ * have caught up with all of them by its first access.
  */
 #include "flush.h"
+
+#include <tdp/gate.h>
 
 #define PAGES 4u
 
@@ -100,9 +104,96 @@ static void a_moved_vcpu_sees_today(void **state)
 	to_and_fro(state, true);
 }
 
+/* ---- flushed on entry ---- */
+
+static struct tdp_gate *gate;
+static unsigned kicked;
+
+/* Nobody is in the guest while the host of this test works. */
+static void kick(void *ctx, uint32_t vcpu)
+{
+	(void)ctx;
+	(void)vcpu;
+	kicked++;
+}
+
+static void flush_later(void *ctx, struct tdp_range range)
+{
+	(void)ctx;
+	assert_int_equal(tdp_gate_flush(gate, range, 0), TDP_OK);
+}
+
+static void flush_all_later(void *ctx)
+{
+	flush_later(ctx, museum_range(0, 0));
+}
+
+static void enters(struct test_vm *vm, unsigned cpu)
+{
+	struct tdp_gate_work work = {.size = (uint32_t)sizeof(work)};
+
+	while (tdp_gate_enter(gate, cpu, &work) == 1) {
+		if (work.what)
+			work.range[work.count++] = museum_range(0, test_vm_size(vm));
+		for (uint32_t i = 0; i < work.count; i++)
+			tdp_emu_backend.flush_vcpu(vm->emu, vm->cpu[cpu].emu, work.range[i]);
+		assert_int_equal(tdp_gate_done(gate, cpu, &work), TDP_OK);
+	}
+}
+
+/* vCPU 1 sleeps through so many flushes. */
+static void sleeps_through(void **state, unsigned flushes)
+{
+	struct test_vm_options opts = {.cpus = 2};
+	struct test_vm *vm;
+	uint64_t span;
+
+	kicked = 0;
+	vm = spied_vm(state, &opts, NULL);
+	span = table_span(vm, 0);
+	assert_int_equal(tdp_gate_create(&vm->env.env, 2, kick, NULL, &gate), TDP_OK);
+	mm_down(vm);
+	spy.ops.flush_range = flush_later;
+	spy.ops.flush_all = flush_all_later;
+	mm_up(vm);
+	assert_int_equal(test_vm_slot(vm, 0, GPA, flushes * span, PA, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
+	for (unsigned cpu = 0; cpu < 2; cpu++)
+		for (unsigned i = 0; i < flushes; i++) {
+			enters(vm, cpu);
+			touch_linear(vm, cpu, GPA + i * span, TDP_W);
+			assert_int_equal(tdp_gate_leave(gate, cpu), TDP_OK);
+		}
+	for (unsigned i = 0; i < flushes; i++) {
+		assert_int_equal(tdp_zap(vm->mm, 0, range_of(GPA + i * span, TEST_PAGE), 0),
+				 TDP_OK);
+		enters(vm, 0);
+		assert_int_equal(
+			stale_accesses(vm, range_of(GPA + i * span, TEST_PAGE), TEST_PAGE) > 0,
+			1); /* of vCPU 1, which is not in the guest */
+		assert_int_equal(tdp_gate_leave(gate, 0), TDP_OK);
+	}
+	enters(vm, 1);
+	for (unsigned i = 0; i < flushes; i++)
+		assert_int_not_equal(raw(vm, 1, GPA + i * span, TDP_R, NULL), TDP_EMU_OK);
+	assert_int_equal(tdp_gate_leave(gate, 1), TDP_OK);
+	assert_int_equal(kicked, 0);
+	tdp_gate_destroy(gate);
+	gate = NULL;
+	close_vm(vm);
+}
+
+static void a_sleeper_catches_up(void **state)
+{
+	sleeps_through(state, 3);
+	sleeps_through(state, TDP_GATE_RANGES);
+	sleeps_through(state, 2 * TDP_GATE_RANGES + 1);
+}
+
 int main(void)
 {
-	static const struct test_case cases[] = {TEST_CASE(a_moved_vcpu_sees_today)};
+	static const struct test_case cases[] = {TEST_CASE(a_moved_vcpu_sees_today),
+						 TEST_CASE(a_sleeper_catches_up)};
 
 	return test_run("museum/F21", cases, ARRAY_LEN(cases));
 }
