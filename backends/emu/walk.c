@@ -26,14 +26,15 @@ uint64_t *tdpi_emu_word(struct tdp_emu_vcpu *v, tdp_gpa_t gpa, tdp_pa_t pa, cons
 			const char *nothing)
 {
 	const struct tdp_emu_config *cfg = &v->emu->cfg;
-	void *p;
+	void *p = cfg->mem ? cfg->mem(cfg->mem_arg, pa) : (void *)(uintptr_t)pa;
 
+	/* The step begins before the question, so that whoever frees the page comes before or after both. */
+	EMU_POINT(READ, p, sizeof(uint64_t));
 	if (tdpi_emu_is_gone(&v->emu->gone, pa)) {
 		/* Nothing good can come from what such a page holds now: do not read it. */
 		tdpi_emu_violation(v, gone, gpa, pa);
 		return NULL;
 	}
-	p = cfg->mem ? cfg->mem(cfg->mem_arg, pa) : (void *)(uintptr_t)pa;
 	if (!p)
 		tdpi_emu_violation(v, nothing, gpa, pa);
 	return p;
@@ -51,7 +52,6 @@ static bool read_entry(struct emu_walk *w, tdp_gpa_t gpa, tdp_pa_t pa, uint64_t 
 			      "table where no memory is");
 	if (!*word)
 		return false;
-	EMU_POINT(READ, *word, sizeof(**word));
 	*raw = __atomic_load_n(*word, __ATOMIC_ACQUIRE);
 	return true;
 }

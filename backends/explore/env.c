@@ -153,9 +153,10 @@ void tdpi_explore_rcu_actor(void *arg)
 	for (;;) {
 		struct tdp_rcu_head *head;
 
-		tdpi_run_point(
-			run,
-			(struct op){.kind = OP_GRACE, .object = (uintptr_t)&rcu.queue, .size = 1});
+		/* The sections of now are looked at together with the queue. */
+		tdpi_run_point(run, (struct op){.kind = OP_GRACE,
+						.object = (uintptr_t)&rcu.sections,
+						.size = 2});
 		grace(run, rcu.before);
 		if (!rcu.first)
 			continue; /* somebody's barrier() was faster */

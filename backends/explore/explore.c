@@ -62,15 +62,34 @@ static void join(uint32_t *into, const uint32_t *clock)
 			into[i] = clock[i];
 }
 
-/* Whoever can be run at frame i so that the step of `actor` comes before that frame's. */
+/* Does the step of frame m come before one with this clock in every equivalent order? */
+static bool before(const struct search *s, uint32_t m, const uint32_t *clock)
+{
+	return m < clock[s->frame[m].actor];
+}
+
+/*
+ * To have the step of `actor` before that of frame i: the steps since that do not come after frame i's, and then
+ * it. Who could begin with that: whose first step among these comes after none of the others.
+ */
 static uint32_t initials(const struct search *s, uint32_t i, uint32_t upto, unsigned actor,
 			 const uint32_t *clock)
 {
-	uint32_t mask = 1u << actor;
+	uint32_t mask = 0, seen = 0;
 
-	for (uint32_t k = i + 1; k < upto; k++)
-		if (k < clock[s->frame[k].actor])
-			mask |= 1u << s->frame[k].actor;
+	for (uint32_t k = i + 1; k <= upto; k++) {
+		unsigned who = k < upto ? s->frame[k].actor : actor;
+		const uint32_t *own = k < upto ? s->frame[k].clock : clock;
+		bool first = true;
+
+		if (bit(seen, who) || (k < upto && before(s, i, own)))
+			continue;
+		seen |= 1u << who;
+		for (uint32_t m = i + 1; m < k && first; m++)
+			first = before(s, i, s->frame[m].clock) || !before(s, m, own);
+		if (first)
+			mask |= 1u << who;
+	}
 	return mask & s->frame[i].enabled;
 }
 
@@ -138,7 +157,7 @@ static void order(struct search *s, uint32_t at)
 		    !tdpi_op_dependent(&e->op, &f->op))
 			continue;
 		if (!tdpi_op_enables(&e->op, &f->op)) {
-			race(s, i, at, f->actor, raced);
+			race(s, i, at, f->actor, clock);
 			join(raced, e->clock);
 		}
 		join(clock, e->clock);
