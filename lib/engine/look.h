@@ -200,27 +200,32 @@ static void check_meta(struct tdp_mm *mm, struct tdp_root *root, const struct td
 	(void)mm;
 }
 
+/* The table, and the entry in it, that pointed to another one; up NULL: that is a root. */
+struct way {
+	const struct tdpi_table *up;
+	const tdpi_entry_t *ref;
+	uint64_t e;
+};
+
 /*
- * Was t cut off since `e` in `up` was seen to point to it? Tables are marked stale top down, after the entry
+ * Was t cut off since the way was seen to lead to it? Tables are marked stale top down, after the entry
  * that cuts them off has changed; so what excuses a stale table is visible once its lock was taken.
  */
-static bool cut_meanwhile(const struct tdpi_table *up, const tdpi_entry_t *ref, uint64_t e,
-			  const struct tdpi_table *t)
+static bool cut_meanwhile(struct way way, const struct tdpi_table *t)
 {
-	return up && t->state == TDPI_TABLE_STALE &&
-	       (tdpi_load_relaxed(&up->state) == TDPI_TABLE_STALE || tdpi_entry_load(ref) != e);
+	return way.up && t->state == TDPI_TABLE_STALE &&
+	       (tdpi_load_relaxed(&way.up->state) == TDPI_TABLE_STALE ||
+		tdpi_entry_load(way.ref) != way.e);
 }
 
-/* up, ref, e: the table, and the entry in it, that pointed to t; up NULL: a root. */
-static void check_table(struct tdp_mm *mm, struct tdp_root *root, const struct tdpi_table *up,
-			const tdpi_entry_t *ref, uint64_t e_up, struct tdpi_table *t,
-			struct tdp_report *r)
+static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way,
+			struct tdpi_table *t, struct tdp_report *r)
 {
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level, present = 0, mmio = 0;
 
 	tdpi_lock(&mm->env, &t->lock);
-	if (cut_meanwhile(up, ref, e_up, t)) {
+	if (cut_meanwhile(way, t)) {
 		tdpi_unlock(&mm->env, &t->lock);
 		return;
 	}
@@ -251,14 +256,15 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, const struct t
 		uint64_t e = tdpi_entry_load_table(&entries[i]);
 
 		if (fmt_kind(e, level) == TDP_ENTRY_TABLE)
-			check_table(mm, root, t, &entries[i], e, table_below(mm, e, level), r);
+			check_table(mm, root, (struct way){t, &entries[i], e},
+				    table_below(mm, e, level), r);
 	}
 }
 
 static void check(struct tdp_mm *mm, struct tdp_root *root, struct tdp_report *r)
 {
 	for (unsigned i = 0; i < mm->root_pages; i++)
-		check_table(mm, root, NULL, NULL, 0,
+		check_table(mm, root, (struct way){0},
 			    (struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE), r);
 }
 

@@ -32,9 +32,9 @@ struct tdp_gate {
 	uint64_t reload;                          /* number of the latest with TDP_GATE_RELOAD */
 	struct tdp_range recent[TDP_GATE_RANGES]; /* by number; size 0: everything */
 	uint64_t flushes, kicks, lazy;
-	uint64_t pad[8];
-	struct gate_vcpu vcpu[];
+	_Alignas(64) struct gate_vcpu vcpu[];
 };
+TDPI_STATIC_ASSERT(offsetof(struct tdp_gate, vcpu) % 64 == 0, "as obj_alloc() aligns");
 
 static uint64_t gate_bytes(uint32_t vcpus)
 {

@@ -43,7 +43,7 @@ uint64_t test_env_number(const char *name, uint64_t fallback);
 
 /*
  * C11 atomics only, so ThreadSanitizer sees every edge and no more than RCU promises. Callbacks run
- * in synchronize(), barrier() and test_rcu_run(), on the calling thread, and nowhere else.
+ * in barrier() and test_rcu_run(), on the calling thread, and nowhere else.
  */
 extern const struct tdp_rcu_ops test_rcu;
 /* Wait for a grace period and run what was deferred before; outside sections. Returns how many ran.
