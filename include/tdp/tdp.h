@@ -127,8 +127,9 @@ TDP_API int tdp_vcpu_topup(struct tdp_vcpu *vcpu);
 TDP_API int tdp_vcpu_set_as(struct tdp_vcpu *vcpu, uint32_t as_id);
 /**
  * Before entering the guest: make the vCPU use the valid root of its address space (found, or made),
- * and call root_load if that is not what it uses already. Cheap when nothing changed.
- * Fails: TDP_ENOMEM, TDP_ENOSPC (max_roots), or what root_load returned; then no root is loaded.
+ * and call root_load if that is not what it uses already. Cheap when nothing changed. When max_roots is
+ * reached, trees that wait for tdp_roots_reclaim() are torn down first, all of them.
+ * Fails: TDP_ENOMEM, TDP_ENOSPC (max_roots are in use), or what root_load returned; then no root is loaded.
  */
 TDP_API int tdp_vcpu_load(struct tdp_vcpu *vcpu);
 /** Around running the guest: takes a QSBR thread out of the set of readers and back. */

@@ -135,31 +135,26 @@ static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 	return TDP_OK;
 }
 
-int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts,
-		  struct tdp_root **root)
+/*
+ * Invalid trees that no MMU walks from are torn down here when they are in the way: every change of a slot may
+ * leave some, and a caller that never asks for it would otherwise run out of roots by doing nothing wrong.
+ */
+static bool root_room(struct tdp_mm *mm)
 {
-	struct tdp_root *fresh, *found;
-	int ret;
-
-	tdpi_rcu_lock(mm);
-	found = root_find(mm, role);
-	tdpi_rcu_unlock(mm);
-	if (found) {
-		tdpi_count(counts, root_hits, 1);
-		*root = found;
-		return TDP_OK;
-	}
 	if (tdpi_load_relaxed(&mm->root_count) >= mm->max_roots)
-		return TDP_ENOSPC;
-	ret = root_make(mm, role, &fresh);
-	if (ret)
-		return ret;
-	/* Others may have made one meanwhile: looked up again under the lock that insertions take. */
+		tdpi_roots_reclaim(mm, 0);
+	return tdpi_load_relaxed(&mm->root_count) < mm->max_roots;
+}
+
+/* Into the list, unless another thread made one for this role or took the last place meanwhile. */
+static struct tdp_root *root_publish(struct tdp_mm *mm, struct tdp_root *fresh)
+{
+	struct tdp_root *found;
+
 	tdpi_lock(&mm->env, &mm->roots_lock);
-	found = root_find(mm, role);
-	if (!found && mm->root_count >= mm->max_roots)
-		ret = TDP_ENOSPC;
-	if (!found && !ret) {
+	found = root_find(mm, fresh->role);
+	if (!found && mm->root_count < mm->max_roots) {
+		found = fresh;
 		fresh->generation = ++mm->root_generation;
 		fresh->next = mm->roots;
 		tdpi_store_release(&mm->roots, fresh); /* A3: publish */
@@ -171,17 +166,35 @@ int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts
 	 * sees the other, as no table's lock does it for a root that was not there.
 	 */
 	tdpi_fence_seq_cst();
-	if (found || ret)
+	return found;
+}
+
+int tdpi_root_get(struct tdp_mm *mm, tdp_role_t role, struct tdpi_counts *counts,
+		  struct tdp_root **root)
+{
+	struct tdp_root *fresh, *found;
+	int ret;
+
+	tdpi_rcu_lock(mm);
+	found = root_find(mm, role);
+	tdpi_rcu_unlock(mm);
+	while (!found) {
+		if (!root_room(mm))
+			return TDP_ENOSPC;
+		ret = root_make(mm, role, &fresh);
+		if (ret)
+			return ret;
+		found = root_publish(mm, fresh);
+		if (found == fresh) {
+			tdpi_count(counts, root_creates, 1);
+			tdpi_count(counts, tables[mm->levels - 1], mm->root_pages);
+			*root = fresh;
+			return TDP_OK;
+		}
 		root_discard(mm, fresh);
-	if (ret)
-		return ret;
-	if (found) {
-		tdpi_count(counts, root_hits, 1);
-	} else {
-		tdpi_count(counts, root_creates, 1);
-		tdpi_count(counts, tables[mm->levels - 1], mm->root_pages);
 	}
-	*root = found ? found : fresh;
+	tdpi_count(counts, root_hits, 1);
+	*root = found;
 	return TDP_OK;
 }
 

@@ -105,6 +105,23 @@ static void roots_are_bounded(void **state)
 	vm_down(&vm);
 }
 
+/* Slot changes leave trees behind: a caller that never asks for their teardown does not run out of roots. */
+static void dead_trees_make_room(void **state)
+{
+	struct test_vm_options opts = {.max_roots = 2};
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, RAM, SLOT_PA, 0, NULL), TDP_OK);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(test_vm_access(&vm, 0, 0x5000, TDP_W, NULL), TEST_OK);
+		assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+		assert_int_equal(tdp_vcpu_load(vm.cpu[0].vcpu), TDP_OK);
+	}
+	assert_int_equal(stats_of(&vm).roots_valid, 1);
+	vm_down(&vm);
+}
+
 static void no_memory_no_root(void **state)
 {
 	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
@@ -391,6 +408,7 @@ int main(void)
 		TEST_CASE(same_role_same_root),
 		TEST_CASE(address_spaces_are_apart),
 		TEST_CASE(roots_are_bounded),
+		TEST_CASE(dead_trees_make_room),
 		TEST_CASE(no_memory_no_root),
 		TEST_CASE(put_tells_the_last),
 		TEST_CASE(dead_root_cannot_be_got),
