@@ -17,7 +17,7 @@
 		.chunk_free = tdpi_host_chunk_free, .obj_alloc = tdpi_host_obj_alloc,              \
 		.obj_free = tdpi_host_obj_free, .rcu = &tdpi_host_rcu_##flavour,                   \
 		.wait = tdpi_host_wait, .wake = tdpi_host_wake, .relax = tdpi_host_relax,          \
-		.log = tdpi_host_log, .table_state = HOST_TABLE_STATE,                             \
+		.log = tdpi_host_log, .table_state = HOST_TABLE_STATE, .now = tdpi_host_now,       \
 	}
 
 static const struct tdp_env env_memb = HOST_ENV(memb);

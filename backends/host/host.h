@@ -53,6 +53,7 @@ void tdpi_host_table_state(void *priv, void *va, uint64_t size, int in_use);
 void tdpi_host_wait(void *priv, const uint32_t *word, uint32_t value);
 void tdpi_host_wake(void *priv, const uint32_t *word);
 void tdpi_host_relax(void *priv);
+uint64_t tdpi_host_now(void *priv);
 
 /* log.c */
 void tdpi_host_log(void *priv, int level, const char *msg);

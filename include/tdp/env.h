@@ -122,6 +122,12 @@ struct tdp_env {
 	 * it (in_use 0, after flush and grace period). For poisoning, sanitizers and census in tests.
 	 */
 	void (*table_state)(void *priv, void *va, uint64_t size, int in_use);
+
+	/**
+	 * Optional [any]: nanoseconds since whenever, never going back. Asked where somebody waits (struct
+	 * tdp_stats: stalls) and by jobs with max_ns (<tdp/job.h>); nowhere else.
+	 */
+	uint64_t (*now)(void *priv);
 };
 
 /** fork() with live mms: call around it; forwards to the RCU flavour (see tdp_mm_abandon). */

@@ -130,6 +130,8 @@ enum tdp_flush_cause {
 };
 #define TDP_FLUSH_CAUSES 9
 
+#define TDP_STALL_BUCKETS 32
+
 struct tdp_stats {
 	uint32_t size;
 	uint32_t reserved;
@@ -148,6 +150,12 @@ struct tdp_stats {
 	uint64_t table_bytes; /* of tables in use (linked, cached or waiting), 4K each */
 	uint64_t chunk_bytes; /* taken from the host for tables, metadata included */
 	uint64_t yields;
+	/**
+	 * How long faults (and populate) waited for somebody else: for a table's lock, or for a flush owed
+	 * by others that they had to do first. stalls[i] waits took 2^i to 2^(i+1) - 1 ns (0: less than 2 ns; the
+	 * last: or longer). All 0 without env->now().
+	 */
+	uint64_t stalls[TDP_STALL_BUCKETS];
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);

@@ -13,6 +13,20 @@
 
 struct tdpi_root_geom;
 
+/*
+ * How far one step of a job goes (mm/job.c). Each root of the step is walked from `from` until its share is used
+ * up; the step is done up to where the first of these walks stopped.
+ */
+struct tdpi_limit {
+	uint64_t max_entries, max_ns; /* for one root; 0: no limit */
+	uint64_t entries;             /* of these, still to be looked at */
+	uint64_t deadline;            /* in the time of env.now() */
+	uint64_t freed;  /* tables cut off when this root's walk began or last paid for them */
+	tdpi_gfn_t from; /* what comes before is done */
+	tdpi_gfn_t stop; /* out: what comes before is done now; TDPI_GFN_NONE: all of it */
+};
+#define TDPI_GFN_NONE (~(tdpi_gfn_t)0)
+
 /* One running operation: where it takes tables from, what it owes, where it counts. */
 struct tdpi_op {
 	struct tdp_mm *mm;
@@ -20,9 +34,39 @@ struct tdpi_op {
 	struct tdpi_counts *counts;
 	void *vcpu_cookie; /* of the faulting vCPU, else NULL */
 	bool no_yield;
-	uint64_t max_tables; /* zap: stop after about that many tables; 0: no limit */
+	uint64_t max_tables;      /* zap: stop after about that many tables; 0: no limit */
+	struct tdpi_limit *limit; /* NULL: none */
 	struct tdpi_gather gather;
 };
+
+/* A root's walk begins with all of its share. */
+static inline void tdpi_limit_root(struct tdpi_op *op)
+{
+	struct tdpi_limit *limit = op->limit;
+
+	if (!limit)
+		return;
+	limit->entries = limit->max_entries ? limit->max_entries : ~(uint64_t)0;
+	if (limit->max_ns) {
+		uint64_t now = op->mm->env.now(op->mm->env.priv);
+
+		limit->deadline = now + tdpi_min64(limit->max_ns, ~now);
+	}
+	limit->freed = op->gather.freed;
+}
+
+/* So many entries were looked at, and everything before `done` is done. True: the step ends here. */
+static inline bool tdpi_limit_pay(struct tdpi_op *op, uint64_t entries, tdpi_gfn_t done)
+{
+	struct tdpi_limit *limit = op->limit;
+
+	limit->entries -= tdpi_min64(entries, limit->entries);
+	if (limit->entries > 0 &&
+	    !(limit->max_ns && op->mm->env.now(op->mm->env.priv) >= limit->deadline))
+		return false;
+	limit->stop = tdpi_min64(limit->stop, done);
+	return true;
+}
 
 /* A run of equal leaves to install: a fault is a run of one. */
 struct tdpi_map {
@@ -102,8 +146,8 @@ struct tdpi_engine {
 			       struct tdpi_span span, unsigned level);
 	int (*split)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		     unsigned level);
-	bool (*candidate)(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,
-			  tdpi_gfn_t end, tdpi_gfn_t *gfn, uint64_t *pfn);
+	bool (*candidate)(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t end,
+			  tdpi_gfn_t *gfn, uint64_t *pfn);
 	int (*collapse)(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t gfn,
 			uint64_t pfn, uint64_t seq);
 

@@ -310,12 +310,31 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
 	return done;
 }
 
+/* A look without the lock at both ends of t. */
+static bool looks_mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint64_t *pfn)
+{
+	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	unsigned level = t->level;
+	uint64_t e, last;
+
+	if (tdpi_load_relaxed(&t->present) != ENTRIES)
+		return false;
+	e = tdpi_entry_load(&entries[0]);
+	last = tdpi_entry_load(&entries[ENTRIES - 1]);
+	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || fmt_kind(last, level) != TDP_ENTRY_LEAF ||
+	    fmt_pa(last, level) - fmt_pa(e, level) != (ENTRIES - 1) * level_pages(level)
+							      << TDP_PAGE_LG2)
+		return false;
+	*pfn = (fmt_pa(e, level) & ~mm->encrypt_mask) >> TDP_PAGE_LG2;
+	return !(*pfn & (level_pages(level + 1) - 1));
+}
+
 /*
  * The next table below `level` in [*gfn, end) that looks as if it could become a leaf: *gfn its range,
  * *pfn what its first entry maps. Unlocked; collapse() looks again.
  */
-static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned level,
-		      tdpi_gfn_t end, tdpi_gfn_t *gfn, uint64_t *pfn)
+static bool candidate(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t end,
+		      tdpi_gfn_t *gfn, uint64_t *pfn)
 {
 	struct tdpi_span span = {(*gfn + level_pages(level) - 1) >> level_shift(level)
 									    << level_shift(level),
@@ -324,23 +343,13 @@ static bool candidate(const struct tdp_mm *mm, struct tdp_root *root, unsigned l
 
 	if (span.start >= span.end || split_depth(level) != 1)
 		return false;
-	iter_init(&it, mm, root, span, level - 1);
+	iter_begin(&it, op, root, span, level - 1);
 	while (iter_table(&it)) {
-		uint64_t e, last;
-
-		if (it.level != level - 1 || tdpi_load_relaxed(&it.t->present) != ENTRIES)
-			continue;
-		e = tdpi_entry_load(&it.entries[0]);
-		last = tdpi_entry_load(&it.entries[ENTRIES - 1]);
-		if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF ||
-		    fmt_kind(last, it.level) != TDP_ENTRY_LEAF ||
-		    fmt_pa(last, it.level) - fmt_pa(e, it.level) !=
-			    (ENTRIES - 1) * level_pages(it.level) << TDP_PAGE_LG2)
-			continue;
-		*gfn = it.gfn;
-		*pfn = (fmt_pa(e, it.level) & ~mm->encrypt_mask) >> TDP_PAGE_LG2;
-		if (!(*pfn & (level_pages(level) - 1)))
+		if (it.level == level - 1 && looks_mergeable(op->mm, it.t, pfn)) {
+			*gfn = it.gfn;
 			return true;
+		}
+		iter_breathe(&it, op);
 	}
 	return false;
 }

@@ -82,6 +82,17 @@ static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct td
 	it->gfn = span.start;
 }
 
+/* The walk of an operation: from where the steps before it have come. */
+static inline void iter_begin(struct iter *it, const struct tdpi_op *op, struct tdp_root *root,
+			      struct tdpi_span span, unsigned min_level)
+{
+	iter_init(it, op->mm, root, span, min_level);
+	if (op->limit) {
+		it->next = tdpi_max64(span.start, op->limit->from);
+		it->yielded = it->next;
+	}
+}
+
 static inline void iter_restart(struct iter *it)
 {
 	it->fresh = true;
@@ -223,14 +234,36 @@ static inline tdpi_gfn_t iter_done(const struct iter *it)
 }
 
 /*
+ * A job pays for the current run and for tables cut off, with all their entries: somebody looks at them sooner or
+ * later. If that uses up its share, and anything was done, the walk is over.
+ */
+static inline bool iter_stop(struct iter *it, struct tdpi_op *op)
+{
+	uint64_t price = (op->gather.freed - op->limit->freed) * ENTRIES;
+	tdpi_gfn_t done = iter_done(it);
+
+	op->limit->freed = op->gather.freed;
+	if (!it->fresh)
+		price += it->last - it->first + 1;
+	if (!tdpi_limit_pay(op, price, done > it->yielded ? done : TDPI_GFN_NONE) ||
+	    done <= it->yielded)
+		return false;
+	it->next = it->end = done;
+	return true;
+}
+
+/*
  * Between two tables: give way if somebody asks for it and something was done since the last time, and keep
  * the gather small. Nothing read before may be used afterwards: the walk restarts by itself.
  */
 static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 {
-	/* Asking for the cheap common answer first: most of the time nobody wants anything. */
-	bool yield = !op->no_yield && iter_need_resched(it) && iter_done(it) > it->yielded;
+	bool yield;
 
+	if (tdpi_unlikely(op->limit != NULL) && iter_stop(it, op))
+		return true;
+	/* Asking for the cheap common answer first: most of the time nobody wants anything. */
+	yield = !op->no_yield && iter_need_resched(it) && iter_done(it) > it->yielded;
 	if (tdpi_likely(!yield && op->gather.table_count < GATHER_TABLES_MAX))
 		return false;
 	it->next = iter_done(it);

@@ -27,6 +27,24 @@ static void leaf_info(uint64_t e, unsigned level, tdpi_gfn_t gfn, uint64_t encry
 		     (a.host_w ? TDP_MAP_HOST_WRITABLE : 0) | (a.mmu_w ? TDP_MAP_MMU_WRITABLE : 0);
 }
 
+static TDPI_COLD void wait_for_lock(struct tdpi_op *op, struct tdpi_table *t)
+{
+	const struct tdp_env *env = &op->mm->env;
+	uint64_t since = env->now ? env->now(env->priv) : 0;
+
+	tdpi_lock(env, &t->lock);
+	if (env->now)
+		tdpi_count_stall(op->mm, since);
+}
+
+/* As tdpi_table_lock(). Only waiting is timed: who finds the lock free pays nothing for it. */
+static inline bool fault_lock(struct tdpi_op *op, struct tdpi_table *t, struct tdpi_locked *l)
+{
+	if (tdpi_unlikely(!tdpi_trylock(&t->lock)))
+		wait_for_lock(op, t);
+	return tdpi_table_locked(op->mm, t, l);
+}
+
 /* A permission was given: where a fault does not drop the vCPU's own stale translation, we do. */
 static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 {
@@ -61,6 +79,9 @@ struct owed_seen {
 static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start, tdpi_gfn_t end,
 			struct owed_seen *seen)
 {
+	const struct tdp_env *env = &op->mm->env;
+	uint64_t since = 0;
+
 	if (tdpi_likely(!tdpi_owes(op->mm, l.t)))
 		return true;
 	if (seen->t == l.t && seen->owed == l.t->owed && seen->removals == l.t->removals)
@@ -69,7 +90,11 @@ static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t sta
 	seen->owed = l.t->owed;
 	seen->removals = l.t->removals;
 	tdpi_table_unlock(op->mm, l);
+	if (env->now)
+		since = env->now(env->priv);
 	tdpi_flush(op->mm, op->counts, start, end, 1u << TDP_FLUSH_OWED);
+	if (env->now)
+		tdpi_count_stall(op->mm, since);
 	return false;
 }
 
@@ -124,7 +149,7 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 	}
 	if (fmt_kind(e, level) == TDP_ENTRY_MMIO && !slot && fmt_mmio_gen(e, level) == m->mmio_gen)
 		return TDP_FAULT_MMIO;
-	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !tdpi_table_lock(op->mm, t, &l))
+	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fault_lock(op, t, &l))
 		return TDP_ENOENT;
 	ret = fast_locked(op, l, ref, slot, m);
 	if (ret >= 0)
@@ -263,8 +288,8 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 				  &m->leaf);
 		gfn += level_pages(level);
 		/* Level and ownership were looked at for the first leaf; each further one qualifies by itself. */
-	} while (gfn < end && (level == 0 ? !tdpi_slot_owner(m->slot, gfn) :
-					    tdpi_slot_level(op->mm, m->slot, gfn, level) == level));
+	} while (gfn < end && (level == 0 ? !tdpi_slot_owner(m->slot, gfn)
+					  : tdpi_slot_level(op->mm, m->slot, gfn, level) == level));
 	m->next = gfn;
 	m->writable = m->leaf.prot & TDP_W;
 	tdpi_table_unlock(op->mm, l);
@@ -287,7 +312,7 @@ static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, str
 	if (!child)
 		return TDP_ENOMEM;
 	fill(op->mm, child, level - 1);
-	if (!tdpi_table_lock(op->mm, t, &l)) {
+	if (!fault_lock(op, t, &l)) {
 		tdpi_cache_give(op->cache, child);
 		return MAP_AGAIN;
 	}
@@ -322,7 +347,7 @@ static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *r
 		}
 		return split_one(op, t, ref, m->gfn);
 	case TDP_ENTRY_FROZEN:
-		if (tdpi_table_lock(op->mm, t, &l)) /* whoever breaks it holds the lock */
+		if (fault_lock(op, t, &l)) /* whoever breaks it holds the lock */
 			tdpi_table_unlock(op->mm, l);
 		return MAP_AGAIN;
 	default: return grow(op, t, ref, m, seen);
@@ -352,7 +377,7 @@ static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *
 			continue;
 		}
 		if (level == m->level) {
-			if (!tdpi_table_lock(op->mm, t, &l))
+			if (!fault_lock(op, t, &l))
 				return MAP_AGAIN;
 			return map_run(op, l, m, seen);
 		}
@@ -414,7 +439,7 @@ static int mmio_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map 
 		uint64_t e = tdpi_entry_load_table(ref);
 
 		if (t->level == 0) {
-			if (!tdpi_table_lock(op->mm, t, &l))
+			if (!fault_lock(op, t, &l))
 				return MAP_AGAIN;
 			if (tdpi_invalidated(op->mm, m->gfn, 1, m->seq) ||
 			    tdpi_load_acquire(&root->invalid))

@@ -19,7 +19,8 @@ static inline void take_over(struct tdpi_op *op, struct tdpi_locked l, const str
 {
 	tdpi_gfn_t end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
 
-	tdpi_gather_owed(&op->gather, l, tdpi_max64(it->gfn, span.start), tdpi_min64(end, span.end));
+	tdpi_gather_owed(&op->gather, l, tdpi_max64(it->gfn, span.start),
+			 tdpi_min64(end, span.end));
 }
 
 /* Clear bits in a present leaf; the answer is what it was before. */
@@ -104,7 +105,7 @@ static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_
 {
 	struct iter it;
 
-	iter_init(&it, op->mm, root, span, 0);
+	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
 		if (protect_run(op, &it, span, track))
 			iter_breathe(&it, op);
@@ -165,7 +166,7 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 {
 	struct iter it;
 
-	iter_init(&it, op->mm, root, span, 0);
+	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
 		tdpi_gfn_t gfn = it.gfn;
 		struct tdpi_locked l;
@@ -202,7 +203,7 @@ static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 {
 	struct iter it;
 
-	iter_init(&it, op->mm, root, span, 0);
+	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
 		tdpi_gfn_t gfn = it.gfn;
 		struct tdpi_locked l;
@@ -297,7 +298,7 @@ static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 {
 	struct iter it;
 
-	iter_init(&it, op->mm, root, span, 0);
+	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
 		int ret = FMT_LEAF_LEVELS >> it.level & 1 ? age_run(op, &it, span, age) : 0;
 

@@ -56,7 +56,8 @@ static void zap_leaf(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn, uint6
 	set_removed_leaf(z->op, z->l, ref, gfn, e, empty_word(z, e, level));
 }
 
-static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+/* True: it was a table and is cut off. */
+static bool zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 {
 	unsigned level = z->l.t->level;
 	uint64_t e = tdpi_entry_load(ref);
@@ -72,18 +73,33 @@ static void zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 		t = set_removed_table(z->op, z->l, ref, gfn, e);
 		t->next = z->cut;
 		z->cut = t;
-		break;
+		return true;
 	default: break;
 	}
+	return false;
+}
+
+/* Tables that one run of a job may cut off: so many that asking the time between two runs costs nothing. */
+#define JOB_CUTS 64u
+
+/* After a large subtree, or what a job may cut off at a time, the run ends. */
+static unsigned cuts_allowed(const struct tdpi_op *op, unsigned level)
+{
+	if (level >= ZAP_CUT_LEVEL)
+		return 1;
+	if (!op->limit)
+		return ENTRIES;
+	return (unsigned)tdpi_max64(1, tdpi_min64(op->limit->entries / ENTRIES, JOB_CUTS));
 }
 
 /*
- * One table's run. False: the table was cut off by somebody else. After a large subtree the run ends and with it,
- * for now, the range of the walk: what comes before is still descended into, the rest is zap()'s next round.
+ * One table's run. False: the table was cut off by somebody else. With the run also the range of the walk ends
+ * for now: what comes before is still descended into, the rest is zap()'s next round.
  */
 static bool zap_run(struct zap_run *z, struct iter *it)
 {
 	struct tdpi_op *op = z->op;
+	unsigned cuts = cuts_allowed(op, it->level);
 	tdpi_gfn_t gfn = it->gfn,
 		   end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
 
@@ -94,8 +110,8 @@ static bool zap_run(struct zap_run *z, struct iter *it)
 		tdpi_gather_owed(&op->gather, z->l, tdpi_max64(gfn, z->span.start),
 				 tdpi_min64(end, z->span.end));
 	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
-		zap_entry(z, &it->entries[i], gfn);
-		if (z->cut && it->level >= ZAP_CUT_LEVEL) {
+		cuts -= zap_entry(z, &it->entries[i], gfn);
+		if (cuts == 0) {
 			it->end = tdpi_min64(gfn + level_pages(it->level), it->end);
 			break;
 		}
@@ -118,7 +134,7 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	struct zap_run z = {.op = op, .span = span, .flags = flags, .cut_level = cut_level};
 	struct iter it;
 
-	iter_init(&it, op->mm, root, span, 0);
+	iter_begin(&it, op, root, span, 0);
 	for (;;) {
 		while (iter_table(&it)) {
 			if (!zap_run(&z, &it)) {
@@ -134,6 +150,8 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		it.next = it.end;
 		it.end = span.end;
 		iter_restart(&it);
+		if (op->limit && iter_stop(&it, op))
+			return 0;
 	}
 }
 
@@ -225,7 +243,7 @@ static uint64_t compact(struct tdpi_op *op, struct tdp_root *root, struct tdpi_s
 	struct iter it;
 	uint64_t n = 0;
 
-	iter_init(&it, op->mm, root, span, level);
+	iter_begin(&it, op, root, span, level);
 	while (iter_table(&it)) {
 		struct tdpi_locked l;
 		tdpi_gfn_t gfn = it.gfn;

@@ -2,6 +2,16 @@
 /* Adding up statistics. */
 #include "mm/counts.h"
 
+TDPI_COLD void tdpi_count_stall(struct tdp_mm *mm, uint64_t since)
+{
+	uint64_t ns = mm->env.now(mm->env.priv) - since;
+	unsigned bucket = 0;
+
+	while (ns >>= 1)
+		bucket++;
+	tdpi_add_quiet(&mm->stalls[tdpi_min64(bucket, TDP_STALL_BUCKETS - 1)], 1);
+}
+
 void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from)
 {
 	const uint64_t *src = (const uint64_t *)from;

@@ -9,6 +9,9 @@
 #define tdpi_count(counts, field, n)                                                               \
 	tdpi_store_quiet(&(counts)->field, tdpi_load_quiet(&(counts)->field) + (uint64_t)(n))
 
+/* Somebody waited since then, by env.now(). Rare, so counted in one place for all. */
+void tdpi_count_stall(struct tdp_mm *mm, uint64_t since);
+
 /* Add what an operation counted to the mm's shared sums. */
 void tdpi_counts_merge(struct tdp_mm *mm, const struct tdpi_counts *from);
 /* Sums over the mm and all its vCPUs. */

@@ -25,6 +25,15 @@ static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word)
 		tdpi_lock_slow(env, word);
 }
 
+/* True: taken. For who wants to know whether it has to wait. */
+static inline bool tdpi_trylock(uint32_t *word)
+{
+	uint32_t expected = 0;
+
+	TDPI_POINT(ACQUIRE, word, sizeof(*word));
+	return tdpi_lock_cas(word, &expected);
+}
+
 static inline void tdpi_unlock(const struct tdp_env *env, uint32_t *word)
 {
 	TDPI_POINT(RELEASE, word, sizeof(*word));

@@ -308,6 +308,8 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	memcpy(stats->flush_cause, c.flush_cause, sizeof(c.flush_cause));
 	memcpy(stats->leaves, c.leaves, sizeof(c.leaves));
 	memcpy(stats->tables, c.tables, sizeof(c.tables));
+	for (unsigned i = 0; i < TDP_STALL_BUCKETS; i++)
+		stats->stalls[i] = tdpi_load_relaxed(&mm->stalls[i]);
 	stats->fault_errors = c.fault_errors;
 	stats->fault_fast = c.fault_fast;
 	stats->resolves = c.resolves;

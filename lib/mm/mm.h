@@ -42,7 +42,7 @@ struct tdpi_table {
 	uint16_t present; /* entries that are not EMPTY: leaves, tables, MMIO */
 	uint16_t mmio;    /* of these, MMIO entries */
 	uint8_t level;
-	uint8_t state;   /* enum tdpi_table_state */
+	uint8_t state; /* enum tdpi_table_state */
 	uint16_t cuts; /* tables cut off or merged here: a walk that had passed looks again */
 	uint32_t
 		removals; /* batches of removals so far: tells a filler that its flush was in time */
@@ -202,6 +202,7 @@ struct tdp_mm {
 
 	struct tdpi_invalidation inv;
 	struct tdpi_counts counts;
+	uint64_t stalls[TDP_STALL_BUCKETS]; /* how long faults waited, by powers of 2 */
 	struct tdpi_ticket tickets[TDPI_TICKETS];
 };
 

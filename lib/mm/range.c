@@ -32,28 +32,42 @@ static bool wants_high_cut(const struct tdp_mm *mm, struct tdpi_span span)
 	return span.end - span.start >= tdpi_level_pages(mm, level);
 }
 
+int tdpi_zap_prepare(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags)
+{
+	b->op.no_yield = flags & TDP_ZAP_NOYIELD;
+	if (flags & TDP_ZAP_LAZY)
+		return TDP_OK;
+	return topup_edges(b->op.mm, b, as_id, span, TDPI_ROOTS_ALL);
+}
+
+void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags,
+		    unsigned cut_level, bool high)
+{
+	struct tdp_mm *mm = b->op.mm;
+
+	/* Invalid roots too: their leaves still point at memory that is about to go. */
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_ALL)
+	{
+		tdpi_limit_root(&b->op);
+		tdpi_rcu_lock(mm);
+		mm->engine->zap(&b->op, root, span, flags, cut_level);
+		if (high)
+			mm->engine->zap(&b->op, root, span, flags, TDP_LEVELS_MAX);
+		tdpi_rcu_unlock(mm);
+		/* The next step may give way without a look at what this root owes. */
+		tdpi_gather_finish(&b->op.gather);
+	}
+}
+
 int tdpi_zap(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags)
 {
 	struct tdpi_bulk b;
-	int ret = TDP_OK;
+	int ret;
 
 	tdpi_bulk_begin(&b, mm);
-	b.op.no_yield = flags & TDP_ZAP_NOYIELD;
-	if (!(flags & TDP_ZAP_LAZY))
-		ret = topup_edges(mm, &b, as_id, span, TDPI_ROOTS_ALL);
-	if (!ret) {
-		/* Invalid roots too: their leaves still point at memory that is about to go. */
-		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_ALL)
-		{
-			tdpi_rcu_lock(mm);
-			mm->engine->zap(&b.op, root, span, flags, 2);
-			if (wants_high_cut(mm, span))
-				mm->engine->zap(&b.op, root, span, flags, TDP_LEVELS_MAX);
-			tdpi_rcu_unlock(mm);
-			/* The next step may give way without a look at what this root owes. */
-			tdpi_gather_finish(&b.op.gather);
-		}
-	}
+	ret = tdpi_zap_prepare(&b, as_id, span, flags);
+	if (!ret)
+		tdpi_zap_roots(&b, as_id, span, flags, 2, wants_high_cut(mm, span));
 	tdpi_bulk_end(&b);
 	return ret;
 }
@@ -131,6 +145,22 @@ int tdp_zap_table(struct tdp_mm *mm, tdp_pa_t pa)
 	return ret;
 }
 
+uint64_t tdpi_compact_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+			    unsigned level)
+{
+	struct tdp_mm *mm = b->op.mm;
+	uint64_t n = 0;
+
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
+		tdpi_limit_root(&b->op);
+		tdpi_rcu_lock(mm);
+		n += mm->engine->compact(&b->op, root, span, level);
+		tdpi_rcu_unlock(mm);
+	}
+	return n;
+}
+
 int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 {
 	struct tdpi_span span;
@@ -141,19 +171,31 @@ int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 	if (ret)
 		return ret;
 	tdpi_bulk_begin(&b, mm);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
-	{
-		tdpi_rcu_lock(mm);
-		/* Bottom up: a table whose last child goes is empty itself then. */
-		for (unsigned level = 1; level < mm->levels; level++)
-			n += mm->engine->compact(&b.op, root, span, level);
-		tdpi_rcu_unlock(mm);
-	}
+	/* Bottom up: a table whose last child goes is empty itself then. */
+	for (unsigned level = 1; level < mm->levels; level++)
+		n += tdpi_compact_level(&b, as_id, span, level);
 	tdpi_bulk_end(&b);
 	return (int)tdpi_min64(n, INT32_MAX);
 }
 
 /* ---- write protection ---- */
+
+int tdpi_protect_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, bool track)
+{
+	struct tdp_mm *mm = b->op.mm;
+	int ret = topup_edges(mm, b, as_id, span, TDPI_ROOTS_VALID);
+
+	if (ret)
+		return ret;
+	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	{
+		tdpi_limit_root(&b->op);
+		tdpi_rcu_lock(mm);
+		mm->engine->write_protect(&b->op, root, span, track);
+		tdpi_rcu_unlock(mm);
+	}
+	return TDP_OK;
+}
 
 static int protect(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, bool track)
 {
@@ -161,15 +203,7 @@ static int protect(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, boo
 	int ret;
 
 	tdpi_bulk_begin(&b, mm);
-	ret = topup_edges(mm, &b, as_id, span, TDPI_ROOTS_VALID);
-	if (!ret) {
-		tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
-		{
-			tdpi_rcu_lock(mm);
-			mm->engine->write_protect(&b.op, root, span, track);
-			tdpi_rcu_unlock(mm);
-		}
-	}
+	ret = tdpi_protect_roots(&b, as_id, span, track);
 	tdpi_bulk_end(&b);
 	return ret;
 }
@@ -204,24 +238,33 @@ int tdp_write_track(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, b
 
 /* ---- aging ---- */
 
-static int age_roots(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, struct tdpi_age *age)
+void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+		    struct tdpi_age *age)
 {
-	struct tdpi_bulk b;
+	struct tdp_mm *mm = b->op.mm;
 
-	tdpi_bulk_begin(&b, mm);
 	/* Only valid roots: what an invalid one says is about memory as it was. */
 	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
 		int found;
 
+		tdpi_limit_root(&b->op);
 		tdpi_rcu_lock(mm);
-		found = mm->engine->age(&b.op, root, span, age);
+		found = mm->engine->age(&b->op, root, span, age);
 		tdpi_rcu_unlock(mm);
 		if (found) {
 			tdpi_root_drop(mm, root);
 			break;
 		}
 	}
+}
+
+static int age_all(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, struct tdpi_age *age)
+{
+	struct tdpi_bulk b;
+
+	tdpi_bulk_begin(&b, mm);
+	tdpi_age_roots(&b, as_id, span, age);
 	tdpi_bulk_end(&b);
 	return age->young != 0;
 }
@@ -234,7 +277,7 @@ int tdp_age(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint64_t 
 
 	if (ret)
 		return ret;
-	ret = age_roots(mm, as_id, span, &age);
+	ret = age_all(mm, as_id, span, &age);
 	if (young)
 		*young = age.young;
 	return ret;
@@ -246,7 +289,7 @@ int tdp_test_age(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 	struct tdpi_span span;
 	int ret = tdpi_span_check(mm, as_id, range, &span);
 
-	return ret ? ret : age_roots(mm, as_id, span, &age);
+	return ret ? ret : age_all(mm, as_id, span, &age);
 }
 
 int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bool clear,
@@ -262,7 +305,7 @@ int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bo
 		return TDP_EINVAL;
 	memset(bitmap, 0, words * sizeof(*bitmap));
 	age.base = span.start;
-	return age_roots(mm, as_id, span, &age);
+	return age_all(mm, as_id, span, &age);
 }
 
 /* ---- huge pages ---- */
@@ -345,6 +388,36 @@ static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_g
 	return ret;
 }
 
+/* One candidate. The gather is not kept long: the tables wait in it. */
+static uint64_t collapse_one(struct tdpi_bulk *b, struct tdp_root *root, unsigned level,
+			     tdpi_gfn_t gfn, uint64_t pfn, uint32_t flags)
+{
+	struct tdp_mm *mm = b->op.mm;
+	struct tdpi_span one = {gfn, gfn + tdpi_level_pages(mm, level)};
+	uint64_t seq = tdpi_invalidation_seq(mm), n = 0;
+	struct tdpi_limit *limit = b->op.limit;
+
+	if (!ask_backing(mm, tdp_role_as(root->role), level, gfn, pfn, b))
+		return 0;
+	tdpi_rcu_lock(mm);
+	if (flags & TDP_COLLAPSE_ZAP) {
+		b->op.limit = NULL; /* one table: no step ends inside */
+		n = mm->engine->zap(&b->op, root, one, 0, level) == 0;
+		b->op.limit = limit;
+	} else {
+		n = (uint64_t)mm->engine->collapse(&b->op, root, level, gfn, pfn, seq);
+	}
+	tdpi_rcu_unlock(mm);
+	if (b->op.gather.table_count >= 64 ||
+	    (mm->env.should_yield && mm->env.should_yield(mm->env.priv))) {
+		tdpi_gather_finish(&b->op.gather);
+		tdpi_count(&b->counts, yields, 1);
+		if (mm->env.yield)
+			mm->env.yield(mm->env.priv);
+	}
+	return n;
+}
+
 static uint64_t collapse_root(struct tdpi_bulk *b, struct tdp_root *root, struct tdpi_span span,
 			      unsigned level, uint32_t flags)
 {
@@ -352,37 +425,31 @@ static uint64_t collapse_root(struct tdpi_bulk *b, struct tdp_root *root, struct
 	tdpi_gfn_t gfn = span.start;
 	uint64_t pfn, n = 0;
 
+	tdpi_limit_root(&b->op);
 	for (;;) {
-		struct tdpi_span one;
-		uint64_t seq;
 		bool found;
 
 		tdpi_rcu_lock(mm);
-		found = mm->engine->candidate(mm, root, level, span.end, &gfn, &pfn);
+		found = mm->engine->candidate(&b->op, root, level, span.end, &gfn, &pfn);
 		tdpi_rcu_unlock(mm);
 		if (!found)
 			return n;
-		seq = tdpi_invalidation_seq(mm);
-		one.start = gfn;
-		one.end = gfn + tdpi_level_pages(mm, level);
-		if (ask_backing(mm, tdp_role_as(root->role), level, gfn, pfn, b)) {
-			tdpi_rcu_lock(mm);
-			if (flags & TDP_COLLAPSE_ZAP)
-				n += mm->engine->zap(&b->op, root, one, 0, level) == 0;
-			else
-				n += (uint64_t)mm->engine->collapse(&b->op, root, level, gfn, pfn,
-								    seq);
-			tdpi_rcu_unlock(mm);
-		}
-		gfn = one.end;
-		if (b->op.gather.table_count >= 64 ||
-		    (mm->env.should_yield && mm->env.should_yield(mm->env.priv))) {
-			tdpi_gather_finish(&b->op.gather);
-			tdpi_count(&b->counts, yields, 1);
-			if (mm->env.yield)
-				mm->env.yield(mm->env.priv);
-		}
+		n += collapse_one(b, root, level, gfn, pfn, flags);
+		gfn += tdpi_level_pages(mm, level);
+		if (b->op.limit && tdpi_limit_pay(&b->op, TDPI_BIT(mm->engine->index_lg2), gfn))
+			return n;
 	}
+}
+
+uint64_t tdpi_collapse_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+			     unsigned level, uint32_t flags)
+{
+	uint64_t n = 0;
+
+	if (b->op.mm->leaf_levels >> level & 1)
+		tdpi_for_each_root(b->op.mm, root, as_id, TDPI_ROOTS_VALID) n +=
+			collapse_root(b, root, span, level, flags);
+	return n;
 }
 
 int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags,
@@ -392,13 +459,9 @@ int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint
 	uint64_t n = 0;
 
 	tdpi_bulk_begin(&b, mm);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
-	{
-		/* Bottom up: huge pages made now are the parts of larger ones. */
-		for (unsigned level = 1; level < mm->levels; level++)
-			if (mm->leaf_levels >> level & 1)
-				n += collapse_root(&b, root, span, level, flags);
-	}
+	/* Bottom up: huge pages made now are the parts of larger ones. */
+	for (unsigned level = 1; level < mm->levels; level++)
+		n += tdpi_collapse_level(&b, as_id, span, level, flags);
 	tdpi_bulk_end(&b);
 	if (collapsed)
 		*collapsed = n;

@@ -7,6 +7,21 @@
 
 /* tdp_zap() without STRICT. With LAZY it cannot fail. */
 int tdpi_zap(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags);
+/*
+ * The same in parts, for one running operation: what it needs first, then subtrees up to cut_level, and with
+ * `high`, before anything is flushed, the emptied ones above them.
+ */
+int tdpi_zap_prepare(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags);
+void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags,
+		    unsigned cut_level, bool high);
+/* Tables below `level` that map nothing; how many went. */
+uint64_t tdpi_compact_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+			    unsigned level);
+int tdpi_protect_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, bool track);
+void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+		    struct tdpi_age *age);
+uint64_t tdpi_collapse_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
+			     unsigned level, uint32_t flags);
 int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigned level);
 int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags,
 		  uint64_t *collapsed);

@@ -40,6 +40,18 @@ static inline struct tdpi_table *tdpi_table_at(const struct tdp_mm *mm, tdp_pa_t
 	return tdpi_table_of(mm, (void *)(uintptr_t)(pa - mm->pa_offset));
 }
 
+/* The second half of tdpi_table_lock(): the lock is held. */
+static inline bool tdpi_table_locked(const struct tdp_mm *mm, struct tdpi_table *t,
+				     struct tdpi_locked *l)
+{
+	if (tdpi_unlikely(t->state != TDPI_TABLE_LINKED)) {
+		tdpi_unlock(&mm->env, &t->lock);
+		return false;
+	}
+	l->t = t;
+	return true;
+}
+
 /*
  * Lock a linked table. False (and nothing is held): it has been cut off, walk again from the root.
  * Order: parent before child, never two siblings, never inside a callback.
@@ -48,12 +60,7 @@ static inline bool tdpi_table_lock(const struct tdp_mm *mm, struct tdpi_table *t
 				   struct tdpi_locked *l)
 {
 	tdpi_lock(&mm->env, &t->lock);
-	if (tdpi_unlikely(t->state != TDPI_TABLE_LINKED)) {
-		tdpi_unlock(&mm->env, &t->lock);
-		return false;
-	}
-	l->t = t;
-	return true;
+	return tdpi_table_locked(mm, t, l);
 }
 
 static inline void tdpi_table_unlock(const struct tdp_mm *mm, struct tdpi_locked l)
