@@ -283,6 +283,7 @@ int main(int argc, char **argv)
 	vm.bitmap = calloc(vm.pages / 64, 8);
 	if (!vm.bitmap)
 		return 1;
+	pin(0);
 	tdp_posix_env_memb()->rcu->thread_register();
 	vm_open(&vm);
 	printf("%" PRIu64 " MiB of 4K pages, steps of %" PRIu64 " us, %u rounds; in us\n",
