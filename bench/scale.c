@@ -3,10 +3,11 @@
  * Do two threads on disjoint halves of one VM get twice as much done as one? Nothing but the library is measured: the
  * walker is an empty one (EPT, hardware A and D) whose flushes are counted.
  *
- *   bench_scale [-m MIB] [-r ROUNDS] [-s]
+ *   bench_scale [-m MIB] [-r ROUNDS] [-s] [-b]
  *     -m MIB     guest memory of each half (256)
  *     -r ROUNDS  of which the median is told (9)
  *     -s         the same 2 MiB for both threads, page by page in turn, instead of halves
+ *     -b         one slot for both halves, whose backing is asked about each page (resolve), instead of linear ones
  *
  * For each operation: nanoseconds per page of one thread alone; how much faster two threads are together; and the
  * floor, which is two threads on two VMs, that share nothing but the machine. The three are taken in turn, in the
@@ -40,7 +41,7 @@ struct operation {
 };
 
 static uint64_t half_pages;
-static bool same_region;
+static bool same_region, backed;
 
 /* ---- operations ---- */
 
@@ -106,7 +107,9 @@ static void op_harvest(const struct job *job)
 {
 	uint64_t bits[STEP / PAGE / 64];
 
-	for (uint64_t page = 0; page < job->pages; page += STEP / PAGE)
+	uint64_t first = backed ? job->first : 0; /* of the slot */
+
+	for (uint64_t page = first; page < first + job->pages; page += STEP / PAGE)
 		must(tdp_dirty_harvest(job->vm->mm, job->vm->slot[job->half], page, bits,
 				       sizeof(bits) / sizeof(bits[0])),
 		     "harvest");
@@ -120,6 +123,36 @@ static const struct operation operations[] = {
 
 /* ---- machines ---- */
 
+static int resolve(void *arg, tdp_gpa_t gpa, uint32_t max_lg2, uint32_t access,
+		   struct tdp_page *page)
+{
+	(void)arg, (void)max_lg2, (void)access;
+	page->pa = ((uint64_t)1 << 40) + gpa;
+	page->lg2 = 12;
+	page->prot = TDP_RWX;
+	return TDP_OK;
+}
+
+static const struct tdp_backing_ops memory = {.size = sizeof(memory), .resolve = resolve};
+
+/* Half by half, or one for both. */
+static void add_slot(struct vm *vm, unsigned half)
+{
+	struct tdp_slot_desc desc = {.size = sizeof(desc), .flags = TDP_SLOT_FORCE_4K};
+
+	vm->slot[half] = vm->slot[0];
+	if (half && backed)
+		return;
+	desc.gpa.start = half * half_pages * PAGE;
+	desc.gpa.size = half_pages * PAGE * (backed ? 2 : 1);
+	if (backed)
+		desc.backing = &memory;
+	else
+		desc.pa = ((uint64_t)1 << 40) + desc.gpa.start;
+	must(tdp_slot_add(vm->mm, &desc, &vm->slot[half]), "slot");
+	must(tdp_dirty_log(vm->mm, vm->slot[half], TDP_LOG_DBIT), "log");
+}
+
 static void vm_open(struct vm *vm)
 {
 	struct tdp_mm_config cfg = tdp_mm_config_default();
@@ -131,13 +164,7 @@ static void vm_open(struct vm *vm)
 	cfg.backend_ctx = &vm->flushes;
 	must(tdp_mm_create(&cfg, &vm->mm), "create");
 	for (unsigned half = 0; half < 2; half++) {
-		struct tdp_slot_desc desc = {.size = sizeof(desc), .flags = TDP_SLOT_FORCE_4K};
-
-		desc.gpa.start = half * half_pages * PAGE;
-		desc.gpa.size = half_pages * PAGE;
-		desc.pa = ((uint64_t)1 << 40) + desc.gpa.start;
-		must(tdp_slot_add(vm->mm, &desc, &vm->slot[half]), "slot");
-		must(tdp_dirty_log(vm->mm, vm->slot[half], TDP_LOG_DBIT), "log");
+		add_slot(vm, half);
 		must(tdp_vcpu_create(vm->mm, vm, &vm->vcpu[half]), "vcpu");
 		must(tdp_vcpu_load(vm->vcpu[half]), "load");
 	}
@@ -250,13 +277,14 @@ int main(int argc, char **argv)
 	struct vm vm[2];
 	int option;
 
-	while ((option = getopt(argc, argv, "m:r:s")) != -1) {
+	while ((option = getopt(argc, argv, "m:r:sb")) != -1) {
 		switch (option) {
 		case 'm': mib = strtoull(optarg, NULL, 10); break;
 		case 'r': rounds = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 's': same_region = true; break;
+		case 'b': backed = true; break;
 		default:
-			fprintf(stderr, "usage: %s [-m MIB] [-r ROUNDS] [-s]\n", argv[0]);
+			fprintf(stderr, "usage: %s [-m MIB] [-r ROUNDS] [-s] [-b]\n", argv[0]);
 			return 2;
 		}
 	}

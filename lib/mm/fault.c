@@ -94,6 +94,23 @@ static int before_backing(struct attempt *a, struct tdpi_slot *slot)
 	return slot ? TDP_ENOENT : mmio(a);
 }
 
+/* The slot and its backing stay, outside the section too. A fault has one at a time, populate is no vCPU. */
+static void hold(struct attempt *a, struct tdpi_slot *slot)
+{
+	if (a->vcpu)
+		tdpi_slot_ask(a->vcpu, slot);
+	else
+		tdpi_slot_hold(slot);
+}
+
+static void let_go(struct attempt *a, struct tdpi_slot *slot)
+{
+	if (a->vcpu)
+		tdpi_slot_answered(a->vcpu);
+	else
+		tdpi_slot_drop(a->op->mm, slot);
+}
+
 /* Linear: arithmetic. Else ask, outside the section (which is left and entered again). */
 static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 {
@@ -106,7 +123,7 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 		a->page.prot = slot->prot;
 		return TDP_OK;
 	}
-	tdpi_slot_hold(slot);
+	hold(a, slot);
 	tdpi_rcu_unlock(mm);
 	tdpi_count(a->op->counts, resolves, 1);
 	ret = slot->ops.resolve(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2,
@@ -114,7 +131,7 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 				&a->page);
 	tdpi_rcu_lock(mm);
 	if (ret) {
-		tdpi_slot_drop(mm, slot);
+		let_go(a, slot);
 		return ret == TDP_EAGAIN ? TDP_FAULT_RETRY : ret < 0 ? ret : TDP_EFAULT;
 	}
 	a->slot = slot;
@@ -170,7 +187,7 @@ static void release(struct attempt *a, int outcome)
 				  (mapped ? TDP_RELEASE_MAPPED : 0) |
 					  (mapped && a->map.writable ? TDP_RELEASE_WRITABLE : 0));
 	a->slot = NULL;
-	tdpi_slot_drop(a->op->mm, slot);
+	let_go(a, slot);
 }
 
 /* end: populate fills up to there; a fault passes gfn + 1. */

@@ -146,7 +146,14 @@ TDPI_STATIC_ASSERT(sizeof(struct tdpi_ticket) == 64, "no two tickets share a cac
 
 struct tdpi_chunk;
 
+/*
+ * Members that faults read lie apart from those that somebody writes: vCPUs that fault in different 2 MiB
+ * regions write no common cache line, and have none taken away by who does something else.
+ */
+#define TDPI_LINE 64
+
 struct tdp_mm {
+	/* Read only. */
 	const struct tdpi_engine *engine;
 	struct tdp_env env;
 	struct tdp_rcu_ops rcu;
@@ -158,34 +165,15 @@ struct tdp_mm {
 	uint64_t encrypt_mask, table_limit;
 	uint64_t chunk_mask; /* chunk size - 1 */
 	uint64_t pa_offset;  /* linear: pa = va + this, encryption bits included */
-	uint32_t bugged, dying;
 
-	/* pool.c */
-	uint32_t pool_lock;
-	uint32_t chunk_count;
-	struct tdpi_chunk *chunks, *full_chunks;
-	uint64_t tables_taken;
-
-	/* retire.c */
-	uint32_t retire_lock;
-	uint32_t retire_running;
-	struct tdpi_table *retire_pending, *retire_inflight;
-	uint64_t retired;
-	struct tdp_rcu_head retire_rcu;
-
-	/* root.c */
-	uint32_t roots_lock;
-	uint32_t reload_lock; /* one invalidation of all roots at a time; outside roots_lock */
-	uint32_t root_count;
-	struct tdp_root *roots;
-	uint64_t root_generation;
-	uint64_t reload_generation;
-
-	/* slot.c */
-	uint32_t slots_lock;
-	uint32_t next_slot_id;
-	struct tdpi_slots *slots[TDP_AS_MAX];
+	/* Read by every fault, written by changes of slots and roots, and by invalidations. */
+	_Alignas(TDPI_LINE) uint32_t bugged;
+	uint32_t dying;
 	uint64_t slot_generation;
+	uint64_t reload_generation;
+	uint32_t dbit_logs;       /* slots logged by Dirty bit: removals must hand their D over */
+	uint32_t answers_awaited; /* a slot that leaves waits for vCPUs that ask its backing */
+	struct tdpi_slots *slots[TDP_AS_MAX];
 	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
 	/* A slot on its way from one place to another; read with seq checked afterwards. */
 	struct tdpi_transit {
@@ -193,32 +181,58 @@ struct tdp_mm {
 		tdpi_gfn_t from, to;
 		uint64_t pages;
 	} transit;
-	uint32_t dbit_logs; /* slots logged by Dirty bit: removals must hand their D over */
+	struct tdpi_invalidation inv;
+
+	/* slot.c */
+	_Alignas(TDPI_LINE) uint32_t slots_lock;
+	uint32_t next_slot_id;
+	uint32_t answers; /* moves with each answer while they are awaited */
+
+	/* pool.c */
+	_Alignas(TDPI_LINE) uint32_t pool_lock;
+	uint32_t chunk_count;
+	struct tdpi_chunk *chunks, *full_chunks;
+	uint64_t tables_taken;
+
+	/* retire.c */
+	_Alignas(TDPI_LINE) uint32_t retire_lock;
+	uint32_t retire_running;
+	struct tdpi_table *retire_pending, *retire_inflight;
+	uint64_t retired;
+	struct tdp_rcu_head retire_rcu;
+
+	/* root.c */
+	_Alignas(TDPI_LINE) uint32_t roots_lock;
+	uint32_t reload_lock; /* one invalidation of all roots at a time; outside roots_lock */
+	uint32_t root_count;
+	struct tdp_root *roots;
+	uint64_t root_generation;
 
 	/* vcpu.c */
-	uint32_t vcpus_lock;
+	_Alignas(TDPI_LINE) uint32_t vcpus_lock;
 	uint32_t vcpu_count;
 	struct tdp_vcpu *vcpus;
 
-	struct tdpi_invalidation inv;
-	struct tdpi_counts counts;
-	uint64_t stalls[TDP_STALL_BUCKETS]; /* how long faults waited, by powers of 2 */
-	struct tdpi_ticket tickets[TDPI_TICKETS];
+	_Alignas(TDPI_LINE) struct tdpi_counts counts; /* of operations that belong to no vCPU */
+	uint64_t stalls[TDP_STALL_BUCKETS];            /* how long faults waited, by powers of 2 */
+	_Alignas(TDPI_LINE) struct tdpi_ticket tickets[TDPI_TICKETS];
 };
 
 struct tdp_vcpu {
+	/* Written when vCPUs come and go, by others too. */
 	struct tdp_mm *mm;
-	void *cookie;
+	struct tdp_vcpu *next, **prev;
+	/* Its own thread's; others look at the counts, the root and what it asks. */
+	_Alignas(TDPI_LINE) void *cookie;
 	struct tdp_root *root; /* referenced */
 	uint64_t loaded_generation;
 	uint32_t as_id;
 	uint32_t reserved;
 	struct tdpi_cache cache;
-	struct tdpi_slot
-		*last_slot; /* found at last_generation: still there while that is current */
+	/* Found at last_generation: still there while that is current. */
+	struct tdpi_slot *last_slot;
 	uint64_t last_generation;
-	struct tdp_vcpu *next, **prev;
-	uint64_t pad[6]; /* what others read (list, root) and what the thread counts stay apart */
+	struct tdpi_slot *asking; /* whose backing the fault under way asks; it stays as long */
 	struct tdpi_counts counts;
 };
 

@@ -57,6 +57,49 @@ void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot)
 		env->wake(env->priv, word);
 }
 
+void tdpi_slot_answered(struct tdp_vcpu *v)
+{
+	struct tdp_mm *mm = v->mm;
+
+	tdpi_store_release(&v->asking, (struct tdpi_slot *)NULL);
+	tdpi_fence_seq_cst(); /* A7: pairs with wait_for_answers() */
+	if (tdpi_likely(tdpi_load_relaxed(&mm->answers_awaited) == 0))
+		return;
+	tdpi_add_relaxed(&mm->answers, 1);
+	if (mm->env.wake)
+		mm->env.wake(mm->env.priv, &mm->answers);
+}
+
+/* Is a vCPU's fault still asking the backing of this slot? */
+static bool is_asked(struct tdp_mm *mm, const struct tdpi_slot *slot)
+{
+	bool asked = false;
+
+	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	for (const struct tdp_vcpu *v = mm->vcpus; v && !asked; v = v->next)
+		asked = tdpi_load_acquire(&v->asking) == slot;
+	tdpi_unlock(&mm->env, &mm->vcpus_lock);
+	return asked;
+}
+
+/* No fault can begin to ask any more: the slot is found by nobody, and who had found it has left a section since. */
+static void wait_for_answers(struct tdp_mm *mm, const struct tdpi_slot *slot)
+{
+	tdpi_store_relaxed(&mm->answers_awaited, 1u);
+	tdpi_fence_seq_cst(); /* A7: an answer sees that somebody waits, or is seen */
+	for (;;) {
+		uint32_t answers = tdpi_load_acquire(&mm->answers);
+
+		if (!is_asked(mm, slot))
+			break;
+		if (mm->env.wait)
+			mm->env.wait(mm->env.priv, &mm->answers, answers);
+		else
+			tdpi_relax(&mm->env);
+	}
+	tdpi_store_relaxed(&mm->answers_awaited, 0u);
+}
+
 static void mark_word(uint64_t *word, uint64_t bits)
 {
 	if ((tdpi_load_relaxed(word) & bits) != bits)
@@ -240,6 +283,7 @@ static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_sl
 	tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
 	tdpi_store_release(&mm->leaving, (struct tdpi_slot *)NULL);
 	mm->rcu.synchronize();
+	wait_for_answers(mm, slot);
 	while ((refs = tdpi_load_acquire(&slot->refs)) != 0) {
 		if (mm->env.wait)
 			mm->env.wait(mm->env.priv, &slot->refs, refs);

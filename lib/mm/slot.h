@@ -19,9 +19,21 @@ static inline bool tdpi_slot_in_transit(const struct tdp_mm *mm, uint32_t as_id,
 /* By id. Inside a read section, or with slots_lock held. */
 struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id);
 
-/* A reference keeps the slot and its backing ops beyond the read section (resolve). */
+/* A reference keeps the slot and its backing ops beyond the read section. */
 void tdpi_slot_hold(struct tdpi_slot *slot);
 void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot);
+
+/*
+ * The same for a fault while resolve() runs. Noted in the vCPU, so that faults of two vCPUs write no common
+ * line. Inside the section in which the slot was found: whoever removes the slot waits for that section to end,
+ * and then for the note to go.
+ */
+static inline void tdpi_slot_ask(struct tdp_vcpu *v, struct tdpi_slot *slot)
+{
+	tdpi_store_relaxed(&v->asking, slot);
+}
+/* The slot is not touched any more. */
+void tdpi_slot_answered(struct tdp_vcpu *v);
 
 /* Set the dirty bits of count frames from gfn on, as far as the slot reaches and is logged. */
 void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count);

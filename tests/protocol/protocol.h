@@ -13,6 +13,7 @@
  *   root         roots: invalid, stopped, torn; who loads one and who still holds one
  *   new_root     a root that is made while an invalidation runs (store buffers)
  *   range        the words of the running invalidations as a fault reads them (order of loads)
+ *   asking       a slot is removed while a fault asks its backing (store buffers)
  *   guest_entry  a flush against a vCPU that enters the guest (store buffers)
  *
  * spin takes one step after the other, so what a weaker order of memory may do is only seen where a model has store
@@ -52,6 +53,10 @@
  * NO_LIST_FENCE         new_root                    no fence before the list is walked
  * RANGE_RELAXED         range                       the sequence may be loaded before the range
  * RUNNING_FIRST         range                       the end drops the range before it moves the sequence
+ * NO_ANSWER_WAIT        asking                      a slot is freed without a look at who asks its backing
+ * ASK_OUTSIDE           asking                      the note is made after the section in which the slot was found
+ * NO_ANSWER_FENCE       asking                      no fence between dropping the note and asking whether anybody waits
+ * NO_AWAIT_FENCE        asking                      none between saying "I wait" and the look at the notes
  * NO_ENTRY_FENCE        guest_entry                 no fence at guest entry
  * NO_FLUSH_FENCE        guest_entry                 none on the flushing side
  * KICKED_NOT_STOPPED    guest_entry                 the flush does not wait until a kicked vCPU has left
