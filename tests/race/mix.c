@@ -20,6 +20,8 @@
 
 #include "support/support.h"
 
+#include <tdp/job.h>
+
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +311,21 @@ static int age_bits(struct tdp_mm *mm, struct tdp_range range)
 	return status;
 }
 
+/* In short steps, and not always to the end. */
+static void manage_job(struct mix *m, struct test_rand *rand, struct tdp_range range)
+{
+	struct tdp_job job = {.size = (uint32_t)sizeof(job), .range = range};
+	int status;
+
+	job.kind = TDP_JOB_ZAP + (uint32_t)test_below(rand, TDP_JOB_COLLAPSE);
+	job.lg2 = job.kind == TDP_JOB_SPLIT ? 12 : 0;
+	job.max_entries = 1 + test_below(rand, 700);
+	do
+		status = tdp_job_step(m->vm.mm, &job);
+	while (status == 1 && !test_one_in(rand, 30));
+	must(m, "job", status == 1 ? 0 : status);
+}
+
 static void manage_once(struct mix *m, struct test_rand *rand)
 {
 	struct tdp_mm *mm = m->vm.mm;
@@ -316,7 +333,7 @@ static void manage_once(struct mix *m, struct test_rand *rand)
 	struct tdp_range paged = part(rand, m->paged, m->paged_size, m->block / TEST_PAGE + 30);
 	int status;
 
-	switch (test_below(rand, m->starving ? 18 : 17)) {
+	switch (test_below(rand, m->starving ? 19 : 18)) {
 	case 0:
 	case 1:
 	case 2:
@@ -337,7 +354,8 @@ static void manage_once(struct mix *m, struct test_rand *rand)
 	case 13: manage_tracking(m, paged); break;
 	case 14: manage_table(m, rand); break;
 	case 15: must(m, "age_bitmap", age_bits(mm, ram)); break;
-	case 17: starve(m, rand); break;
+	case 17: manage_job(m, rand, ram); break;
+	case 18: starve(m, rand); break;
 	default:
 		status = tdp_populate(mm, 0, ram, TDP_POPULATE_READ, NULL);
 		if (status != TDP_EAGAIN) /* lost against somebody's invalidation too often */
