@@ -114,7 +114,10 @@ struct tdp_env {
 	int (*should_yield)(void *priv);
 	void (*yield)(void *priv);
 
-	/** Optional [any]: one line without newline. TDP_LOG_BUG comes once, when an mm becomes bugged. */
+	/**
+	 * Optional [any]: one line without newline. TDP_LOG_BUG comes once, when an mm becomes bugged; debug
+	 * builds also name a broken rule of locking by it, right before they trap.
+	 */
 	void (*log)(void *priv, int level, const char *msg);
 
 	/**

@@ -132,7 +132,7 @@ static inline void iter_enter(struct iter *it, struct tdpi_table *t, unsigned le
 /* A break-before-make is under way: its end is when the table's lock is free. */
 static inline uint64_t iter_thaw(const struct iter *it, const tdpi_entry_t *ref)
 {
-	tdpi_lock(&it->mm->env, &it->t->lock);
+	tdpi_lock(&it->mm->env, &it->t->lock, TDPI_LOCK_TABLE);
 	tdpi_unlock(&it->mm->env, &it->t->lock);
 	return tdpi_entry_load_table(ref);
 }
@@ -272,7 +272,7 @@ static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 	if (yield) {
 		tdpi_count(op->counts, yields, 1);
 		if (it->mm->env.yield)
-			it->mm->env.yield(it->mm->env.priv);
+			tdpi_yield(&it->mm->env);
 		it->yielded = it->next;
 	}
 	tdpi_rcu_lock(it->mm);

@@ -224,7 +224,7 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level, present = 0, mmio = 0;
 
-	tdpi_lock(&mm->env, &t->lock);
+	tdpi_lock(&mm->env, &t->lock, TDPI_LOCK_TABLE);
 	if (cut_meanwhile(way, t)) {
 		tdpi_unlock(&mm->env, &t->lock);
 		return;

@@ -32,7 +32,7 @@ static TDPI_COLD void wait_for_lock(struct tdpi_op *op, struct tdpi_table *t)
 	const struct tdp_env *env = &op->mm->env;
 	uint64_t since = env->now ? env->now(env->priv) : 0;
 
-	tdpi_lock(env, &t->lock);
+	tdpi_lock(env, &t->lock, TDPI_LOCK_TABLE);
 	if (env->now)
 		tdpi_count_stall(op->mm, since);
 }
@@ -40,7 +40,7 @@ static TDPI_COLD void wait_for_lock(struct tdpi_op *op, struct tdpi_table *t)
 /* As tdpi_table_lock(). Only waiting is timed: who finds the lock free pays nothing for it. */
 static inline bool fault_lock(struct tdpi_op *op, struct tdpi_table *t, struct tdpi_locked *l)
 {
-	if (tdpi_unlikely(!tdpi_trylock(&t->lock)))
+	if (tdpi_unlikely(!tdpi_trylock(&op->mm->env, &t->lock, TDPI_LOCK_TABLE)))
 		wait_for_lock(op, t);
 	return tdpi_table_locked(op->mm, t, l);
 }

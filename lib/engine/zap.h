@@ -275,7 +275,7 @@ static uint64_t cut_off(struct tdp_mm *mm, struct tdpi_counts *counts, struct td
 	unsigned level = t->level;
 	uint64_t n = 1, leaves = 0;
 
-	tdpi_lock(&mm->env, &t->lock);
+	tdpi_lock(&mm->env, &t->lock, TDPI_LOCK_TABLE);
 	tdpi_store_relaxed(&t->state, (uint8_t)TDPI_TABLE_STALE);
 	tdpi_unlock(&mm->env, &t->lock);
 	tdpi_count(counts, tables[level], -1);
@@ -337,7 +337,7 @@ static bool teardown(struct tdpi_op *op, struct tdp_root *root, uint64_t max_tab
 			(struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE);
 		bool empty;
 
-		tdpi_lock(&op->mm->env, &t->lock);
+		tdpi_lock(&op->mm->env, &t->lock, TDPI_LOCK_TABLE);
 		empty = t->present == 0;
 		if (empty)
 			tdpi_store_relaxed(&t->state, (uint8_t)TDPI_TABLE_STALE);

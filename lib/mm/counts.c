@@ -35,7 +35,7 @@ void tdpi_counts_sum(struct tdp_mm *mm, struct tdpi_counts *sum)
 {
 	memset(sum, 0, sizeof(*sum));
 	/* The lock keeps vCPUs (and their counts, merged when they go) from being seen twice or never. */
-	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	add(sum, &mm->counts);
 	for (const struct tdp_vcpu *v = mm->vcpus; v; v = v->next)
 		add(sum, &v->counts);

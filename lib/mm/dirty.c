@@ -69,7 +69,7 @@ static int log_prepare(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 	uint64_t words = (slot->pages + 63) / 64, *dirty = slot->dirty;
 
 	if (!dirty) {
-		dirty = mm->env.obj_alloc(mm->env.priv, words * 8);
+		dirty = tdpi_obj_alloc(&mm->env, words * 8);
 		if (!dirty)
 			return TDP_ENOMEM;
 		tdpi_store_release(&slot->dirty, dirty); /* stays until the slot goes */
@@ -151,7 +151,7 @@ int tdp_dirty_log(struct tdp_mm *mm, uint32_t id, uint32_t mode)
 	    ((mode & 0xff) != TDP_LOG_OFF && mode & TDP_LOG_RECOVER) ||
 	    ((mode & 0xff) == TDP_LOG_OFF && mode & (TDP_LOG_INITIALLY_SET | TDP_LOG_EAGER_SPLIT)))
 		return TDP_EINVAL;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	slot = tdpi_slot_by_id(mm, id);
 	if (!slot) {
 		ret = TDP_ENOENT;

@@ -126,9 +126,8 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 	hold(a, slot);
 	tdpi_rcu_unlock(mm);
 	tdpi_count(a->op->counts, resolves, 1);
-	ret = slot->ops.resolve(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2,
-				TDP_PAGE_LG2 + tdpi_level_shift(mm, level), a->map.access,
-				&a->page);
+	ret = tdpi_resolve(mm, slot, a->map.gfn, TDP_PAGE_LG2 + tdpi_level_shift(mm, level),
+			   a->map.access, &a->page);
 	tdpi_rcu_lock(mm);
 	if (ret) {
 		let_go(a, slot);
@@ -183,9 +182,9 @@ static void release(struct attempt *a, int outcome)
 	if (!slot)
 		return;
 	if (slot->ops.release)
-		slot->ops.release(slot->backing_arg, a->map.gfn << TDP_PAGE_LG2, &a->page,
-				  (mapped ? TDP_RELEASE_MAPPED : 0) |
-					  (mapped && a->map.writable ? TDP_RELEASE_WRITABLE : 0));
+		tdpi_release(a->op->mm, slot, a->map.gfn, &a->page,
+			     (mapped ? TDP_RELEASE_MAPPED : 0) |
+				     (mapped && a->map.writable ? TDP_RELEASE_WRITABLE : 0));
 	a->slot = NULL;
 	let_go(a, slot);
 }
@@ -312,6 +311,7 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 		tdpi_count(&v->counts, fault_errors, 1);
 	if (result)
 		fill_result(&a, ret, f.gpa, result);
+	tdpi_lockcheck(&v->mm->env, TDPI_AT_RETURN);
 	return ret;
 }
 
@@ -378,7 +378,7 @@ static int populate(struct attempt *a, struct tdpi_span span, uint32_t flags, td
 			ret = TDP_OK;
 		}
 		if (mm->env.should_yield && mm->env.should_yield(mm->env.priv))
-			mm->env.yield(mm->env.priv);
+			tdpi_yield(&mm->env);
 	}
 	return ret;
 }
@@ -386,6 +386,7 @@ static int populate(struct attempt *a, struct tdpi_span span, uint32_t flags, td
 int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t flags,
 		 uint64_t *done)
 {
+	struct tdpi_counts counts = {0};
 	struct tdpi_bulk b;
 	struct attempt a = {0};
 	struct tdpi_span span;
@@ -397,17 +398,19 @@ int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint
 	if (as_id >= TDP_AS_MAX ||
 	    flags & ~(TDP_POPULATE_STRICT | TDP_POPULATE_READ | TDP_POPULATE_YOUNG))
 		return TDP_EINVAL;
+	/* Before we hold a ticket: making room for a root tears others down, and that takes one. */
+	ret = tdpi_root_get(mm, tdp_role_root(mm, as_id), &counts, &a.root);
+	tdpi_counts_merge(mm, &counts);
+	if (ret)
+		return ret;
 	tdpi_bulk_begin(&b, mm);
-	ret = tdpi_root_get(mm, tdp_role_root(mm, as_id), &b.counts, &a.root);
-	if (!ret) {
-		upto = span.start;
-		a.op = &b.op;
-		a.as_id = as_id;
-		ret = populate(&a, span, flags, &upto);
-		tdpi_root_drop(mm, a.root);
-		if (done)
-			*done = (upto - span.start) << TDP_PAGE_LG2;
-	}
+	upto = span.start;
+	a.op = &b.op;
+	a.as_id = as_id;
+	ret = populate(&a, span, flags, &upto);
+	tdpi_root_drop(mm, a.root);
+	if (done)
+		*done = (upto - span.start) << TDP_PAGE_LG2;
 	tdpi_bulk_end(&b);
 	return ret;
 }

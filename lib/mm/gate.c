@@ -7,6 +7,7 @@
 #include <tdp/gate.h>
 
 #include "base/mem.h"
+#include "mm/host.h"
 #include "mm/lock.h"
 #include "mm/struct.h"
 
@@ -55,7 +56,7 @@ int tdp_gate_create(const struct tdp_env *env, uint32_t vcpus,
 		return ret;
 	if (!host.obj_alloc || !host.obj_free || !host.wait != !host.wake)
 		return TDP_EINVAL;
-	g = host.obj_alloc(host.priv, gate_bytes(vcpus));
+	g = tdpi_obj_alloc(&host, gate_bytes(vcpus));
 	if (!g)
 		return TDP_ENOMEM;
 	g->env = host;
@@ -99,7 +100,7 @@ static void hand_out(struct tdp_gate *g, struct gate_vcpu *v, struct tdp_gate_wo
 
 	memset(work, 0, sizeof(*work));
 	work->size = (uint32_t)sizeof(*work);
-	tdpi_lock(&g->env, &g->lock);
+	tdpi_lock(&g->env, &g->lock, TDPI_LOCK_GATE);
 	work->number = g->number;
 	if (g->reload > served)
 		work->what = TDP_GATE_RELOAD | TDP_GATE_FLUSH_ALL;
@@ -181,7 +182,7 @@ static uint64_t publish(struct tdp_gate *g, struct tdp_range range, uint32_t wha
 {
 	uint64_t number;
 
-	tdpi_lock(&g->env, &g->lock);
+	tdpi_lock(&g->env, &g->lock, TDPI_LOCK_GATE);
 	number = g->number + 1;
 	if (what)
 		range.size = 0;

@@ -32,14 +32,11 @@ void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_cou
 
 	tdpi_gather_begin_flush_only(g, mm, counts);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
-		uint32_t expected = 0;
-
 		g->ticket = &mm->tickets[i];
-		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
-		    tdpi_cas_acquire(&g->ticket->busy, &expected, 1u))
+		if (tdpi_trylock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET))
 			break;
-		if (tries + 1 == TDPI_TICKETS)
-			tdpi_lock(&mm->env, &g->ticket->busy); /* all in use: wait for this one */
+		if (tries + 1 == TDPI_TICKETS) /* all in use: wait for this one */
+			tdpi_lock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET);
 	}
 	g->number = tdpi_load_relaxed(&g->ticket->done) + 1;
 }
@@ -73,6 +70,7 @@ void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start,
 {
 	uint64_t top = TDPI_BIT(mm->gpa_bits - TDP_PAGE_LG2);
 
+	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH);
 	/* A table at the top may span more than the guest-physical width (few entries of it used). */
 	end = tdpi_min64(end, top);
 	if (mm->caps.flags & TDP_CAP_RANGE_FLUSH && !(start == 0 && end == top)) {
@@ -144,6 +142,7 @@ void tdpi_gather_end(struct tdpi_gather *g)
 
 void tdpi_wait_collected(struct tdp_mm *mm)
 {
+	tdpi_lockcheck(&mm->env, TDPI_CALL_COLLECTED);
 	for (unsigned i = 0; i < TDPI_TICKETS; i++) {
 		struct tdpi_ticket *ticket = &mm->tickets[i];
 		uint64_t was = tdpi_load_relaxed(&ticket->done);

@@ -11,7 +11,7 @@ int tdp_invalidate_begin(struct tdp_mm *mm, struct tdp_range range)
 	if (ret)
 		return ret;
 	inv = &mm->inv;
-	tdpi_lock(&mm->env, &inv->lock);
+	tdpi_lock(&mm->env, &inv->lock, TDPI_LOCK_INV);
 	if (inv->running == UINT32_MAX) {
 		ret = TDP_ENOSPC;
 	} else if (inv->running == 0) {
@@ -38,7 +38,7 @@ int tdp_invalidate_end(struct tdp_mm *mm, struct tdp_range range)
 	if (ret)
 		return ret;
 	inv = &mm->inv;
-	tdpi_lock(&mm->env, &inv->lock);
+	tdpi_lock(&mm->env, &inv->lock, TDPI_LOCK_INV);
 	if (inv->running == 0 || span.start < inv->start || span.end > inv->end) {
 		ret = TDP_EINVAL;
 	} else {

@@ -10,32 +10,37 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "mm/lockcheck.h"
 
 #include <tdp/env.h>
 
 void tdpi_lock_slow(const struct tdp_env *env, uint32_t *word);
 void tdpi_lock_wake(const struct tdp_env *env, uint32_t *word);
 
-static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word)
+static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word, enum tdpi_locking class)
 {
 	uint32_t expected = 0;
 
+	tdpi_lockcheck_take(env, word, class);
 	TDPI_POINT(ACQUIRE, word, sizeof(*word)); /* with test points: returns when it is free */
 	if (tdpi_unlikely(!tdpi_lock_cas(word, &expected)))
 		tdpi_lock_slow(env, word);
 }
 
-/* True: taken. For who wants to know whether it has to wait. */
-static inline bool tdpi_trylock(uint32_t *word)
+/* False: somebody has it. */
+static inline bool tdpi_trylock(const struct tdp_env *env, uint32_t *word, enum tdpi_locking class)
 {
 	uint32_t expected = 0;
 
-	TDPI_POINT(ACQUIRE, word, sizeof(*word));
-	return tdpi_lock_cas(word, &expected);
+	if (!tdpi_cas_acquire(word, &expected, 1u))
+		return false;
+	tdpi_lockcheck_take(env, word, class);
+	return true;
 }
 
 static inline void tdpi_unlock(const struct tdp_env *env, uint32_t *word)
 {
+	tdpi_lockcheck_drop(env, word);
 	TDPI_POINT(RELEASE, word, sizeof(*word));
 	/* Without a hook nobody sleeps, so dropping is one plain release store. */
 	if (!env->wake)

@@ -18,7 +18,7 @@ static struct tdp_root *current_root(struct tdp_mm *mm, uint32_t as_id)
 
 static int check_one(const struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa)
 {
-	int ret = tdpi_mm_check(mm);
+	int ret = tdpi_mm_state(mm); /* a visitor may translate */
 
 	if (ret)
 		return ret;
@@ -286,7 +286,7 @@ int tdp_verify(struct tdp_mm *mm, struct tdp_report *report)
 	memset(report, 0, sizeof(*report));
 	report->size = sizeof(*report);
 	check_roots(mm, report);
-	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	for (const struct tdp_vcpu *v = mm->vcpus; v; v = v->next)
 		report->cached += tdpi_load_relaxed(&v->cache.count);
 	tdpi_unlock(&mm->env, &mm->vcpus_lock);

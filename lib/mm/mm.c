@@ -24,7 +24,7 @@ TDPI_COLD void tdpi_bug(struct tdp_mm *mm, const char *why)
 		mm->env.log(mm->env.priv, TDP_LOG_BUG, why);
 }
 
-int tdpi_mm_check(const struct tdp_mm *mm)
+int tdpi_mm_state(const struct tdp_mm *mm)
 {
 	if (!mm)
 		return TDP_EINVAL;
@@ -216,7 +216,7 @@ int tdp_mm_create(const struct tdp_mm_config *config, struct tdp_mm **out)
 		return ret;
 	if (!env.rcu || !env.obj_alloc || !env.obj_free)
 		return TDP_EINVAL;
-	mm = env.obj_alloc(env.priv, sizeof(*mm));
+	mm = tdpi_obj_alloc(&env, sizeof(*mm));
 	if (!mm)
 		return TDP_ENOMEM;
 	ret = fill_mm(mm, &cfg, &env);
@@ -247,6 +247,7 @@ int tdp_mm_destroy(struct tdp_mm *mm)
 
 	if (!mm)
 		return TDP_EINVAL;
+	tdpi_lockcheck(&mm->env, TDPI_AT_BEGIN);
 	if (in_use(mm))
 		return TDP_EBUSY;
 	tdpi_store_relaxed(&mm->dying, 1u);

@@ -245,7 +245,15 @@ struct tdpi_span {
 void tdpi_bug(struct tdp_mm *mm, const char *why);
 
 /* TDP_OK, TDP_EINVAL (NULL), TDP_EIO, TDP_ESHUTDOWN. */
-int tdpi_mm_check(const struct tdp_mm *mm);
+int tdpi_mm_state(const struct tdp_mm *mm);
+/* The same where a call of the user's begins: outside read sections, nothing held. */
+static inline int tdpi_mm_check(const struct tdp_mm *mm)
+{
+	if (mm)
+		tdpi_lockcheck(&mm->env, TDPI_AT_BEGIN);
+	return tdpi_mm_state(mm);
+}
+
 /* The same, plus as_id and range; fills *span. */
 int tdpi_span_check(const struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
 		    struct tdpi_span *span);
@@ -262,11 +270,13 @@ static inline uint64_t tdpi_level_pages(const struct tdp_mm *mm, unsigned level)
 
 static inline void tdpi_rcu_lock(const struct tdp_mm *mm)
 {
+	tdpi_lockcheck_enter();
 	mm->rcu.read_lock();
 }
 
 static inline void tdpi_rcu_unlock(const struct tdp_mm *mm)
 {
+	tdpi_lockcheck_leave(&mm->env);
 	mm->rcu.read_unlock();
 }
 

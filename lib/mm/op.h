@@ -36,6 +36,7 @@ static inline void tdpi_bulk_end(struct tdpi_bulk *b)
 	tdpi_gather_end(&b->op.gather);
 	tdpi_cache_drain(b->op.mm, &b->cache);
 	tdpi_counts_merge(b->op.mm, &b->counts);
+	tdpi_lockcheck(&b->op.mm->env, TDPI_AT_OPERATION_END);
 	tdpi_check_all(b->op.mm);
 }
 

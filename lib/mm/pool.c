@@ -102,7 +102,7 @@ static struct tdpi_chunk *chunk_new(struct tdp_mm *mm)
 	uint64_t size = mm->chunk_mask + 1;
 	uint32_t pages = (uint32_t)(size >> TDP_PAGE_LG2);
 	uint64_t meta = (uint64_t)pages * TDPI_META_SIZE;
-	struct tdpi_chunk *c = mm->env.chunk_alloc(mm->env.priv, size);
+	struct tdpi_chunk *c = tdpi_chunk_alloc(&mm->env, size);
 
 	if (!c)
 		return NULL;
@@ -122,14 +122,14 @@ int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
 {
 	struct tdpi_table *t = NULL;
 
-	tdpi_lock(&mm->env, &mm->pool_lock);
+	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 	while (!over_limit(mm, pages) && !(t = pool_try(mm, pages))) {
 		struct tdpi_chunk *fresh;
 
 		/* The host may sleep in there, so not under the lock; then everything is looked at anew. */
 		tdpi_unlock(&mm->env, &mm->pool_lock);
 		fresh = chunk_new(mm);
-		tdpi_lock(&mm->env, &mm->pool_lock);
+		tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 		if (!fresh)
 			break;
 		chunk_link(&mm->chunks, fresh);
@@ -166,7 +166,7 @@ void tdpi_pool_give(struct tdp_mm *mm, struct tdpi_table *t)
 		memset(va, 0, TDP_PAGE_SIZE);
 	if (mm->env.table_state)
 		mm->env.table_state(mm->env.priv, va, TDP_PAGE_SIZE, 0);
-	tdpi_lock(&mm->env, &mm->pool_lock);
+	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 	was_full = chunk_full(c);
 	page_free(c, t);
 	c->used--;
@@ -208,7 +208,7 @@ struct tdpi_table *tdpi_pool_find(struct tdp_mm *mm, tdp_pa_t pa)
 	struct tdpi_table *found = NULL;
 
 	pa &= ~mm->encrypt_mask;
-	tdpi_lock(&mm->env, &mm->pool_lock);
+	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 	lists[0] = mm->chunks;
 	lists[1] = mm->full_chunks;
 	for (unsigned i = 0; i < 2; i++) {
@@ -245,7 +245,7 @@ uint64_t tdpi_pool_bytes(struct tdp_mm *mm)
 {
 	uint64_t bytes;
 
-	tdpi_lock(&mm->env, &mm->pool_lock);
+	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 	bytes = mm->chunk_count * (mm->chunk_mask + 1);
 	tdpi_unlock(&mm->env, &mm->pool_lock);
 	return bytes;

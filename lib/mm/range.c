@@ -225,7 +225,7 @@ int tdp_write_track(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, b
 		return ret;
 	if (as_id >= TDP_AS_MAX)
 		return TDP_EINVAL;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	ret = tdpi_slots_track(mm, as_id, span, on);
 	if (!ret && on) {
 		ret = protect(mm, as_id, span, true);
@@ -376,13 +376,12 @@ static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_g
 	if (!resolved)
 		return ret;
 	tdpi_count(&b->counts, resolves, 1);
-	if (slot->ops.resolve(slot->backing_arg, gfn << TDP_PAGE_LG2, lg2, TDP_R, &page)) {
+	if (tdpi_resolve(mm, slot, gfn, lg2, TDP_R, &page)) {
 		ret = 0;
 	} else {
 		ret = page.lg2 >= lg2 && page.pa >> TDP_PAGE_LG2 == pfn;
 		if (slot->ops.release)
-			slot->ops.release(slot->backing_arg, gfn << TDP_PAGE_LG2, &page,
-					  ret ? TDP_RELEASE_MAPPED : 0);
+			tdpi_release(mm, slot, gfn, &page, ret ? TDP_RELEASE_MAPPED : 0);
 	}
 	tdpi_slot_drop(mm, slot);
 	return ret;
@@ -413,7 +412,7 @@ static uint64_t collapse_one(struct tdpi_bulk *b, struct tdp_root *root, unsigne
 		tdpi_gather_finish(&b->op.gather);
 		tdpi_count(&b->counts, yields, 1);
 		if (mm->env.yield)
-			mm->env.yield(mm->env.priv);
+			tdpi_yield(&mm->env);
 	}
 	return n;
 }

@@ -36,7 +36,7 @@ static void retire_callback(struct tdp_rcu_head *head)
 		t = next;
 		count++;
 	}
-	tdpi_lock(&mm->env, &mm->retire_lock);
+	tdpi_lock(&mm->env, &mm->retire_lock, TDPI_LOCK_RETIRE);
 	tdpi_sub_relaxed(&mm->retired, count);
 	tdpi_store_relaxed(&mm->retire_running, 0u);
 	start_batch(mm);
@@ -50,7 +50,7 @@ void tdpi_retire(struct tdp_mm *mm, struct tdpi_table *list, uint64_t count)
 		return;
 	while (last->next)
 		last = last->next;
-	tdpi_lock(&mm->env, &mm->retire_lock);
+	tdpi_lock(&mm->env, &mm->retire_lock, TDPI_LOCK_RETIRE);
 	last->next = mm->retire_pending;
 	mm->retire_pending = list;
 	tdpi_add_relaxed(&mm->retired, count);
@@ -63,8 +63,8 @@ void tdpi_retire_wait(struct tdp_mm *mm)
 
 	do {
 		/* A callback starts the next batch itself, so each round waits for at least one. */
-		mm->rcu.barrier();
-		tdpi_lock(&mm->env, &mm->retire_lock);
+		tdpi_barrier(mm);
+		tdpi_lock(&mm->env, &mm->retire_lock, TDPI_LOCK_RETIRE);
 		more = mm->retire_running || mm->retire_pending;
 		tdpi_unlock(&mm->env, &mm->retire_lock);
 	} while (more);

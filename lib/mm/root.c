@@ -44,7 +44,7 @@ static void root_unlink(struct tdp_mm *mm, struct tdp_root *root)
 {
 	struct tdp_root **link = &mm->roots;
 
-	tdpi_lock(&mm->env, &mm->roots_lock);
+	tdpi_lock(&mm->env, &mm->roots_lock, TDPI_LOCK_ROOTS);
 	while (*link != root)
 		link = &(*link)->next;
 	tdpi_store_release(link, root->next);
@@ -107,7 +107,7 @@ static struct tdp_root *root_find(struct tdp_mm *mm, tdp_role_t role)
 /* Complete, but on no list yet; one reference for the mm, one for the caller. */
 static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 {
-	struct tdp_root *root = mm->env.obj_alloc(mm->env.priv, sizeof(*root));
+	struct tdp_root *root = tdpi_obj_alloc(&mm->env, sizeof(*root));
 	unsigned top = mm->levels - 1;
 	int ret;
 
@@ -151,7 +151,7 @@ static struct tdp_root *root_publish(struct tdp_mm *mm, struct tdp_root *fresh)
 {
 	struct tdp_root *found;
 
-	tdpi_lock(&mm->env, &mm->roots_lock);
+	tdpi_lock(&mm->env, &mm->roots_lock, TDPI_LOCK_ROOTS);
 	found = root_find(mm, fresh->role);
 	if (!found && mm->root_count < mm->max_roots) {
 		found = fresh;
@@ -226,7 +226,7 @@ uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm)
 {
 	uint32_t n = 0;
 
-	tdpi_lock(&mm->env, &mm->roots_lock);
+	tdpi_lock(&mm->env, &mm->roots_lock, TDPI_LOCK_ROOTS);
 	for (struct tdp_root *root = mm->roots; root; root = root->next) {
 		if (!root->invalid) {
 			tdpi_store_release(&root->invalid, 1u);
@@ -240,7 +240,7 @@ uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm)
 /* No MMU walks from an invalid root any more: it may be torn down without flushes. */
 void tdpi_roots_mark_stopped(struct tdp_mm *mm)
 {
-	tdpi_lock(&mm->env, &mm->roots_lock);
+	tdpi_lock(&mm->env, &mm->roots_lock, TDPI_LOCK_ROOTS);
 	for (struct tdp_root *root = mm->roots; root; root = root->next)
 		if (root->invalid)
 			tdpi_store_release(&root->stopped, 1u);
@@ -252,7 +252,7 @@ void tdpi_roots_invalidate(struct tdp_mm *mm)
 	struct tdpi_counts counts = {0};
 
 	/* Who finds all roots invalid already returns only when the one that did it is through. */
-	tdpi_lock(&mm->env, &mm->reload_lock);
+	tdpi_lock(&mm->env, &mm->reload_lock, TDPI_LOCK_RELOAD);
 	if (tdpi_roots_mark_invalid(mm)) {
 		/*
 		 * On return no MMU walks from an old root and nothing cached from one is left, so the old
@@ -321,7 +321,7 @@ bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables)
 				return true;
 			}
 			if (mm->env.should_yield && mm->env.should_yield(mm->env.priv))
-				mm->env.yield(mm->env.priv);
+				tdpi_yield(&mm->env);
 		}
 	}
 	return false;

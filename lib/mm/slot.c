@@ -75,7 +75,7 @@ static bool is_asked(struct tdp_mm *mm, const struct tdpi_slot *slot)
 {
 	bool asked = false;
 
-	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	for (const struct tdp_vcpu *v = mm->vcpus; v && !asked; v = v->next)
 		asked = tdpi_load_acquire(&v->asking) == slot;
 	tdpi_unlock(&mm->env, &mm->vcpus_lock);
@@ -168,7 +168,7 @@ static uint64_t slots_bytes(uint64_t count)
 
 static struct tdpi_slots *slots_alloc(struct tdp_mm *mm, uint64_t count)
 {
-	struct tdpi_slots *slots = mm->env.obj_alloc(mm->env.priv, slots_bytes(count));
+	struct tdpi_slots *slots = tdpi_obj_alloc(&mm->env, slots_bytes(count));
 
 	if (slots) {
 		slots->mm = mm;
@@ -282,7 +282,7 @@ static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_sl
 		tdpi_roots_invalidate(mm);
 	tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
 	tdpi_store_release(&mm->leaving, (struct tdpi_slot *)NULL);
-	mm->rcu.synchronize();
+	tdpi_synchronize(mm);
 	wait_for_answers(mm, slot);
 	while ((refs = tdpi_load_acquire(&slot->refs)) != 0) {
 		if (mm->env.wait)
@@ -328,7 +328,7 @@ static int slot_make(struct tdp_mm *mm, const struct tdp_slot_desc *d, struct td
 	ret = check_backing(mm, d, &ops, prot);
 	if (ret)
 		return ret;
-	slot = mm->env.obj_alloc(mm->env.priv, sizeof(*slot));
+	slot = tdpi_obj_alloc(&mm->env, sizeof(*slot));
 	if (!slot)
 		return TDP_ENOMEM;
 	slot->as_id = d->as_id;
@@ -362,7 +362,7 @@ int tdp_slot_add(struct tdp_mm *mm, const struct tdp_slot_desc *desc, uint32_t *
 		ret = slot_make(mm, &d, span, &slot);
 	if (ret)
 		return ret;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	fresh = slots_alloc(mm, (mm->slots[d.as_id] ? mm->slots[d.as_id]->count : 0) + 1);
 	if (!fresh)
 		ret = TDP_ENOMEM;
@@ -393,7 +393,7 @@ int tdp_slot_remove(struct tdp_mm *mm, uint32_t id)
 
 	if (ret)
 		return ret;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	slot = tdpi_slot_by_id(mm, id);
 	fresh = slot ? slots_alloc(mm, mm->slots[slot->as_id]->count - 1) : NULL;
 	if (!slot)
@@ -454,7 +454,7 @@ int tdp_slot_move(struct tdp_mm *mm, uint32_t id, tdp_gpa_t gpa)
 
 	if (ret)
 		return ret;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	slot = tdpi_slot_by_id(mm, id);
 	if (!slot)
 		ret = TDP_ENOENT;
@@ -479,7 +479,7 @@ int tdp_slot_set_flags(struct tdp_mm *mm, uint32_t id, uint32_t flags)
 		return ret;
 	if (flags & ~(TDP_SLOT_READONLY | TDP_SLOT_FORCE_4K))
 		return TDP_EINVAL;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	slot = tdpi_slot_by_id(mm, id);
 	if (!slot) {
 		ret = TDP_ENOENT;

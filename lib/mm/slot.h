@@ -3,7 +3,7 @@
 #ifndef TDPI_MM_SLOT_H
 #define TDPI_MM_SLOT_H
 
-#include "mm/mm.h"
+#include "mm/host.h"
 
 /* The slot that holds gfn, NULL: none. Inside a read section; the slot stays until it ends. */
 struct tdpi_slot *tdpi_slot_at(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn);

@@ -70,11 +70,11 @@ int tdp_backing_ranges(struct tdp_mm *mm, uint64_t start, uint64_t size,
 	if (start + size < start)
 		return TDP_ERANGE;
 	/* Collected first: fn may sleep and may call us. */
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	for (unsigned as = 0; as < TDP_AS_MAX; as++)
 		total += mm->slots[as] ? mm->slots[as]->count : 0;
 	if (total)
-		found = mm->env.obj_alloc(mm->env.priv, total * sizeof(*found));
+		found = tdpi_obj_alloc(&mm->env, total * sizeof(*found));
 	for (unsigned as = 0; found && as < TDP_AS_MAX; as++)
 		for (uint64_t i = 0; mm->slots[as] && i < mm->slots[as]->count; i++)
 			n += backing_part(mm->slots[as]->slot[i], start, size, &found[n]);

@@ -34,7 +34,7 @@ static int huge_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 
 		if (!(mm->leaf_levels >> l & 1) || slot->tracked_huge[l])
 			continue;
-		huge = mm->env.obj_alloc(mm->env.priv, huge_count(mm, slot, l) * sizeof(uint32_t));
+		huge = tdpi_obj_alloc(&mm->env, huge_count(mm, slot, l) * sizeof(uint32_t));
 		if (!huge)
 			return TDP_ENOMEM; /* what is there already serves next time */
 		tdpi_store_release(&slot->tracked_huge[l], huge);
@@ -45,7 +45,7 @@ static int huge_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 {
 	if (!slot->tracked) {
-		uint16_t *tracked = mm->env.obj_alloc(mm->env.priv, slot->pages * sizeof(uint16_t));
+		uint16_t *tracked = tdpi_obj_alloc(&mm->env, slot->pages * sizeof(uint16_t));
 
 		if (!tracked)
 			return TDP_ENOMEM;
@@ -57,7 +57,7 @@ static int tracked_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 static int owner_alloc(struct tdp_mm *mm, struct tdpi_slot *slot)
 {
 	if (!slot->owner) {
-		uint8_t *owner = mm->env.obj_alloc(mm->env.priv, slot->pages);
+		uint8_t *owner = tdpi_obj_alloc(&mm->env, slot->pages);
 
 		if (!owner)
 			return TDP_ENOMEM;
@@ -143,7 +143,7 @@ int tdp_set_owner(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uin
 		return ret;
 	if (as_id >= TDP_AS_MAX || owner > UINT8_MAX)
 		return TDP_EINVAL;
-	tdpi_lock(&mm->env, &mm->slots_lock);
+	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	ret = set_owner(mm, as_id, span, (uint8_t)owner);
 	tdpi_unlock(&mm->env, &mm->slots_lock);
 	return ret;

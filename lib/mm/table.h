@@ -3,7 +3,7 @@
 #ifndef TDPI_MM_TABLE_H
 #define TDPI_MM_TABLE_H
 
-#include "mm/mm.h"
+#include "mm/host.h"
 
 /* A chunk holds 64 bytes for each of its pages, in page order, at its start. */
 static inline struct tdpi_table *tdpi_table_of(const struct tdp_mm *mm, const void *in_page)
@@ -59,7 +59,7 @@ static inline bool tdpi_table_locked(const struct tdp_mm *mm, struct tdpi_table 
 static inline bool tdpi_table_lock(const struct tdp_mm *mm, struct tdpi_table *t,
 				   struct tdpi_locked *l)
 {
-	tdpi_lock(&mm->env, &t->lock);
+	tdpi_lock(&mm->env, &t->lock, TDPI_LOCK_TABLE);
 	return tdpi_table_locked(mm, t, l);
 }
 

@@ -11,12 +11,12 @@ int tdp_vcpu_create(struct tdp_mm *mm, void *cookie, struct tdp_vcpu **vcpu)
 		return ret;
 	if (!vcpu)
 		return TDP_EINVAL;
-	v = mm->env.obj_alloc(mm->env.priv, sizeof(*v));
+	v = tdpi_obj_alloc(&mm->env, sizeof(*v));
 	if (!v)
 		return TDP_ENOMEM;
 	v->mm = mm;
 	v->cookie = cookie;
-	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	v->next = mm->vcpus;
 	v->prev = &mm->vcpus;
 	if (v->next)
@@ -49,7 +49,7 @@ void tdp_vcpu_destroy(struct tdp_vcpu *v)
 	mm = v->mm;
 	unload(v);
 	tdpi_cache_drain(mm, &v->cache);
-	tdpi_lock(&mm->env, &mm->vcpus_lock);
+	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	*v->prev = v->next;
 	if (v->next)
 		v->next->prev = v->prev;

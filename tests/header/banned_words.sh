@@ -18,7 +18,14 @@ rule()
 	words "${start}errno([^a-zA-Z0-9_]|\$)"
 	words 'memory_order_|__atomic_|__ATOMIC_|__sync_|_Atomic' 'lib/base/atomic\.h'
 	words '__builtin_' 'lib/base/(bits|assert)\.h'
-	words "$start(asm|__asm__|thread_local|_Thread_local)([^a-zA-Z0-9_]|\$)"
+	words "$start(asm|__asm__)([^a-zA-Z0-9_]|\$)"
+	# What a thread holds, in debug builds; nothing else belongs to a thread.
+	words "$start(thread_local|_Thread_local)([^a-zA-Z0-9_]|\$)" 'lib/mm/lockcheck\.c'
+	# The lock checker sees what goes through these files: locks, sections, what of the host may sleep.
+	words 'tdpi_lock_(cas|xchg|clear)' 'lib/(base/atomic|mm/lock)\.h'
+	words '(->|\.)read_(un)?lock[[:space:]]*\(' 'lib/mm/mm\.h'
+	words '(->|\.)(obj_alloc|chunk_alloc|yield|synchronize|barrier|resolve|release)[[:space:]]*\(' \
+		'lib/mm/host\.h'
 	# Only gather.c proves a flush, only the lock's own files prove a lock.
 	words 'struct tdpi_flushed[[:space:]]*\)[[:space:]]*\{' 'lib/mm/gather\.c'
 	words 'struct tdpi_locked[[:space:]]*\)[[:space:]]*\{' 'lib/mm/(table\.h|lock\.[ch])'
@@ -34,6 +41,12 @@ catches lib/mm/lock.c 'static int f(void) { return __builtin_ctz(3); }'
 catches lib/mm/mm.h '/* a */ static struct tdpi_flushed f(void) { return (struct tdpi_flushed){ 1 }; }'
 catches lib/engine/zap.h 'l = (struct tdpi_locked) { t };'
 catches lib/base/bits.h '__asm__ volatile("");'
+catches lib/mm/lock.c 'static _Thread_local int a;'
+catches lib/mm/gather.c 'x = tdpi_lock_cas(&t->busy, &expected);'
+catches lib/mm/look.c 'mm->rcu.read_unlock();'
+catches lib/mm/slot.c 'p = mm->env.obj_alloc(mm->env.priv, 8);'
+catches lib/engine/iter.h 'env->yield(env->priv);'
+catches lib/mm/fault.c 'ret = slot->ops.resolve (slot->backing_arg);'
 # What is written in a comment or a string is not code.
 mkdir -p "$scratch/words/lib"
 printf '%s\n' '/* errno malloc(3) __atomic_x' ' * memory_order_relaxed */ int a; // errno' \

@@ -122,6 +122,28 @@ static void dead_trees_make_room(void **state)
 	vm_down(&vm);
 }
 
+/*
+ * The same for populate, while all tickets but one are in use: it holds none while it makes room, or 64 of them
+ * would wait for each other.
+ */
+static void room_is_made_before_the_ticket(void **state)
+{
+	struct test_vm_options opts = {.max_roots = 1};
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	assert_int_equal(test_vm_slot(&vm, 0, 0, RAM, SLOT_PA, 0, NULL), TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(0, TEST_PAGE), 0, NULL), TDP_OK);
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	for (unsigned i = 1; i < TDPI_TICKETS; i++)
+		vm.mm->tickets[i].busy = 1;
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(0, TEST_PAGE), 0, NULL), TDP_OK);
+	for (unsigned i = 1; i < TDPI_TICKETS; i++)
+		vm.mm->tickets[i].busy = 0;
+	assert_int_equal(stats_of(&vm).roots_valid, 1);
+	vm_down(&vm);
+}
+
 static void no_memory_no_root(void **state)
 {
 	struct test_vm_options opts = {.chunk_lg2 = TEST_CHUNK_SMALL};
@@ -409,6 +431,7 @@ int main(void)
 		TEST_CASE(address_spaces_are_apart),
 		TEST_CASE(roots_are_bounded),
 		TEST_CASE(dead_trees_make_room),
+		TEST_CASE(room_is_made_before_the_ticket),
 		TEST_CASE(no_memory_no_root),
 		TEST_CASE(put_tells_the_last),
 		TEST_CASE(dead_root_cannot_be_got),
