@@ -148,6 +148,7 @@ struct tdp_stats {
 	uint64_t table_bytes; /* of tables in use (linked, cached or waiting), 4K each */
 	uint64_t chunk_bytes; /* taken from the host for tables, metadata included */
 	uint64_t yields;
+	uint64_t fault_prechecked; /* RETRY before a look-up or a lock: invalidated already */
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);
