@@ -83,6 +83,7 @@ static void faults(FILE *out, const struct result *results, unsigned n)
 		row(out, names[i], results, n,
 		    offsetof(struct result, outcomes) + i * sizeof(uint64_t));
 	ROW("  fixed without a look-up", stats.fault_fast);
+	ROW_IF("  retry without a look-up or lock", stats.fault_prechecked, 0);
 	ROW("  look-ups of backing memory", resolves);
 }
 

@@ -279,7 +279,8 @@ struct tdp_fault_result {
  * invalidation; or what resolve() returned.
  * Locking: takes at most a few table locks, one chain; waits only for their holders. resolve() is called
  * outside all of them. Allocates only from the vCPU's cache, which it tops up before anything is locked.
- * Ordering: a fault that lost a race against an invalidation installs nothing (RETRY).
+ * Ordering: a fault that lost a race against an invalidation installs nothing (RETRY). Where that can be seen
+ * beforehand it neither asks the backing nor waits for a lock.
  * result may be NULL.
  */
 TDP_API int tdp_fault(struct tdp_vcpu *vcpu, const struct tdp_fault *fault,

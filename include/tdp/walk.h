@@ -156,6 +156,7 @@ struct tdp_stats {
 	 * last: or longer). All 0 without env->now().
 	 */
 	uint64_t stalls[TDP_STALL_BUCKETS];
+	uint64_t fault_prechecked; /* RETRY before a look-up or a lock: invalidated already */
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);

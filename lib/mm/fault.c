@@ -3,7 +3,8 @@
  * Faults and populate: which slot, what backs it, how large a page; the engine installs it.
  *
  * Order of a fault: fill the cache, sequence, slot, fast path, backing (no section, no lock), then the engine
- * checks the sequence again under the lock of the table it writes in.
+ * checks the sequence again under the lock of the table it writes in. Before the backing is asked, and after, a look
+ * without the lock saves what would be in vain.
  */
 #include "mm/root.h"
 #include "mm/slot.h"
@@ -111,6 +112,18 @@ static void let_go(struct attempt *a, struct tdpi_slot *slot)
 		tdpi_slot_drop(a->op->mm, slot);
 }
 
+/*
+ * Would the look under the table's lock refuse this attempt anyhow? Asked without the lock it saves a look-up, or a
+ * wait for the zap that has the lock. Yes is an answer (RETRY is never wrong), no is none: that look decides (A4).
+ */
+static bool stale(struct attempt *a)
+{
+	bool yes = tdpi_invalidated(a->op->mm, a->map.gfn, 1, a->map.seq);
+
+	tdpi_count(a->op->counts, fault_prechecked, yes);
+	return yes;
+}
+
 /* Linear: arithmetic. Else ask, outside the section (which is left and entered again). */
 static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 {
@@ -123,6 +136,8 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 		a->page.prot = slot->prot;
 		return TDP_OK;
 	}
+	if (stale(a))
+		return TDP_FAULT_RETRY;
 	hold(a, slot);
 	tdpi_rcu_unlock(mm);
 	tdpi_count(a->op->counts, resolves, 1);
@@ -214,7 +229,7 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 		level = tdpi_slot_level(mm, slot, m->gfn, mm->levels - 1);
 		ret = backing(a, slot, level);
 		if (!ret)
-			ret = check_page(a, slot);
+			ret = stale(a) ? TDP_FAULT_RETRY : check_page(a, slot);
 		if (!ret) {
 			uint64_t block;
 

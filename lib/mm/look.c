@@ -312,6 +312,7 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 		stats->stalls[i] = tdpi_load_relaxed(&mm->stalls[i]);
 	stats->fault_errors = c.fault_errors;
 	stats->fault_fast = c.fault_fast;
+	stats->fault_prechecked = c.fault_prechecked;
 	stats->resolves = c.resolves;
 	stats->flush_range = c.flush_range;
 	stats->flush_all = c.flush_all;

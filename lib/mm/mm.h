@@ -66,7 +66,7 @@ struct tdpi_cache {
 /* One per vCPU (written by its thread only) and one shared per mm (added to by atomics). */
 struct tdpi_counts {
 	uint64_t faults[TDP_FAULT_OUTCOMES];
-	uint64_t fault_errors, fault_fast, resolves;
+	uint64_t fault_errors, fault_fast, fault_prechecked, resolves;
 	uint64_t flush_range, flush_all, flush_vcpu;
 	uint64_t flush_cause[TDP_FLUSH_CAUSES];
 	uint64_t leaves[TDP_LEVELS_MAX]; /* differences: may wrap below zero, sums are exact */

@@ -15,4 +15,4 @@ all=0
 [ "$TDP_HAVE_POSIX$TDP_HAVE_EMU" != 11 ] || all=1
 # The users' sources stand alone, too.
 cp "$TDP_SOURCE_DIR"/tests/install/consumer/core.c "$TDP_SOURCE_DIR"/tests/install/consumer/CMakeLists.txt \
-	"$TDP_SOURCE_DIR"/examples/hello.c "$scratch"
+	"$TDP_SOURCE_DIR"/examples/hello.c "$TDP_SOURCE_DIR"/examples/explore_backend.c "$scratch"
