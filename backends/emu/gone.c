@@ -29,8 +29,10 @@ void tdpi_emu_gone_fini(struct emu_gone *g)
 		void **mid = g->top[i];
 
 		for (unsigned j = 0; mid && j < 1u << MID_LG2; j++)
-			free(mid[j]);
-		free(mid);
+			if (mid[j]) /* most are not there */
+				free(mid[j]);
+		if (mid)
+			free(mid);
 	}
 	free(g->top);
 	pthread_mutex_destroy(&g->lock);

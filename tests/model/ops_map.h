@@ -14,6 +14,8 @@ static int refusal(const struct run *r, const struct model_slot *s, uint64_t gfn
 		need = access & TDP_EMU_USER ? TDP_XU : TDP_XS;
 	if (!s)
 		return TDP_FAULT_MMIO;
+	if (s->owned && s->owner[gfn - s->gfn])
+		return TDP_EACCES;
 	if (access == TDP_W && (s->flags & TDP_SLOT_READONLY))
 		return TDP_FAULT_READONLY;
 	if (!(s->prot & need))
@@ -105,6 +107,8 @@ static void access_one(struct run *r, uint32_t cpu, uint64_t gfn, uint32_t acces
 	if (s && s->backing && s->backing->fail[gfn - s->gfn] &&
 	    a.outcome == s->backing->fail_status)
 		return;
+	if (answer == TEST_STATUS && a.outcome == TDP_ENOMEM && r->starving)
+		return;
 	/* Not writable and tracked, or read-only as well: more than one refusal is right. */
 	if (access == TDP_W && s && a.outcome == TDP_FAULT_TRACKED && s->track[gfn - s->gfn])
 		return;
@@ -138,7 +142,7 @@ static void op_set_as(struct run *r)
 
 	r->cpu_as[cpu] = (uint32_t)test_below(&r->rand, MODEL_AS);
 	expect(r, "tdp_vcpu_set_as", tdp_vcpu_set_as(r->vm.cpu[cpu].vcpu, r->cpu_as[cpu]), TDP_OK);
-	expect(r, "tdp_vcpu_load", tdp_vcpu_load(r->vm.cpu[cpu].vcpu), TDP_OK);
+	served(r, "tdp_vcpu_load", tdp_vcpu_load(r->vm.cpu[cpu].vcpu), TDP_OK);
 }
 
 static void op_prefetch(struct run *r)
@@ -159,7 +163,8 @@ static void op_prefetch(struct run *r)
 	a.outcome = tdp_fault(r->vm.cpu[cpu].vcpu, &fault, &a.result);
 	if (was || a.outcome != TDP_FAULT_FIXED) {
 		/* The backing is asked first: what it refuses is refused. */
-		if (was && a.outcome != TDP_FAULT_SPURIOUS && a.outcome != TDP_EFAULT)
+		if (was && a.outcome != TDP_FAULT_SPURIOUS && a.outcome != TDP_EFAULT &&
+		    !(a.outcome == TDP_ENOMEM && r->starving))
 			model_complain(&r->m, "prefetch of mapped gfn %#llx: %d", (ull)gfn,
 				       a.outcome);
 		return;
@@ -195,7 +200,7 @@ static void op_populate(struct run *r)
 	uint32_t flags = 0;
 	uint64_t done = 0, hole, around;
 	struct model_rules rules = {.any_size = false};
-	struct model_slot *s;
+	struct model_slot *s = NULL;
 	bool failing = false;
 	int status, want;
 
@@ -206,19 +211,20 @@ static void op_populate(struct run *r)
 	flags |= test_one_in(&r->rand, 2) ? TDP_POPULATE_YOUNG : 0;
 	for (hole = 0; hole < p.pages; hole++) {
 		s = model_slot_at(&r->m, p.as_id, p.gfn + hole);
-		if (!s)
+		if (!s || (s->owned && s->owner[p.gfn + hole - s->gfn]))
 			break;
 		/* Asked about or not, as it is mapped already or lies in a huge page: both are
 		 * right. */
 		failing |= s->backing && s->backing->fail[p.gfn + hole - s->gfn];
 	}
-	want = hole < p.pages ? TDP_ENOENT : TDP_OK;
+	want = hole == p.pages ? TDP_OK : s ? TDP_EACCES : TDP_ENOENT;
 	if ((flags & TDP_POPULATE_STRICT) && any_mapped(r, &p))
 		want = TDP_EEXIST;
 	status = tdp_populate(r->vm.mm, p.as_id, p.range, flags, &done);
 	if (!(failing && status == TDP_EFAULT && want != TDP_EEXIST))
-		expect(r, "tdp_populate", status, want);
-	if (status == TDP_OK || status == TDP_ENOENT || status == TDP_EFAULT) {
+		served(r, "tdp_populate", status, want);
+	if (status == TDP_OK || status == TDP_ENOENT || status == TDP_EFAULT ||
+	    status == TDP_EACCES) {
 		uint64_t pages = status == TDP_OK ? p.pages : done >> TDP_PAGE_LG2;
 
 		if (status != TDP_OK && (pages > hole || (done & (TEST_PAGE - 1))))

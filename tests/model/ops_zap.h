@@ -14,19 +14,22 @@ static void mark_kept(struct model *m, struct model_leaf *leaf, uint64_t first, 
 		memset(m->kept[as_id] + model_at(m, first), 1, pages);
 }
 
-static void zap_span(struct run *r, struct span p, uint32_t flags)
+/* False: there was no memory for it, and nothing has changed. */
+static bool zap_span(struct run *r, struct span p, uint32_t flags)
 {
 	struct model_rules rules = {.any_size = true};
 	uint64_t first, n, lo = p.gfn, hi = p.gfn + p.pages;
 	int want = TDP_OK;
+	bool done;
 
 	snprintf(r->m.where, sizeof(r->m.where),
 		 "op %llu (zap as %u, gfn %#llx, %llu pages, flags %#x)", (ull)r->op, p.as_id,
 		 (ull)p.gfn, (ull)p.pages, flags);
 	if ((flags & TDP_ZAP_STRICT) && !all_mapped(r, &p))
 		want = TDP_ENOENT;
-	expect(r, "tdp_zap", tdp_zap(r->vm.mm, p.as_id, p.range, flags), want);
-	if (want == TDP_OK) {
+	done = (flags & TDP_ZAP_LAZY ? expect : served)(
+		r, "tdp_zap", tdp_zap(r->vm.mm, p.as_id, p.range, flags), want);
+	if (done && want == TDP_OK) {
 		if (flags & TDP_ZAP_LAZY) {
 			model_leaf_of(&r->m, p.as_id, lo, &first, &n);
 			lo = first;
@@ -39,6 +42,7 @@ static void zap_span(struct run *r, struct span p, uint32_t flags)
 		rules.unmap_end = hi;
 	}
 	model_observe(&r->m, p.as_id, p.gfn, p.gfn + p.pages, &rules);
+	return done;
 }
 
 static void op_zap(struct run *r)
@@ -78,7 +82,8 @@ static void op_invalidate(struct run *r)
 	r->invalid = p.range;
 	for (i = 0; i < 3; i++)
 		op_access(r);
-	zap_span(r, p, 0);
+	if (!zap_span(r, p, 0))
+		zap_span(r, p, TDP_ZAP_LAZY); /* needs none */
 	for (i = 0; i < 3; i++)
 		access_one(r, i & 1, p.gfn + test_below(&r->rand, p.pages), any_access(r));
 	test_backing_drop(s->backing, p.range);

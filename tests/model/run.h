@@ -11,6 +11,7 @@
 typedef unsigned long long ull;
 
 #define CPUS 2u
+#define HELD 2u /* roots that the caller of the library holds */
 
 struct run {
 	struct test_vm vm;
@@ -21,15 +22,27 @@ struct run {
 	bool has_backing[MODEL_SLOTS];
 	struct tdp_range invalid; /* size 0: no invalidation is running */
 	bool by_mode;             /* execution by the guest's mode: TDP_XS and TDP_XU can differ */
+	bool starving;            /* memory may run out now … */
+	bool limited;             /* … and at any time: the mm has a limit of its own */
+	struct tdp_root *held[HELD];
 	uint64_t op;
 	uint64_t *bitmap; /* as many words as the largest window needs */
 };
 
-static void expect(struct run *r, const char *what, int got, int want)
+static bool expect(struct run *r, const char *what, int got, int want)
 {
 	if (got != want)
 		model_complain(&r->m, "%s: %d (%s) instead of %d", what, got,
 			       got < 0 ? tdp_status_name(got) : "", want);
+	return got == want;
+}
+
+/* The same of a call that may need memory. False also when there was none: then it has done nothing. */
+static bool served(struct run *r, const char *what, int got, int want)
+{
+	if (got == TDP_ENOMEM && r->starving)
+		return false;
+	return expect(r, what, got, want);
 }
 
 static struct tdp_range bytes(uint64_t gfn, uint64_t pages)

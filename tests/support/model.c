@@ -63,6 +63,7 @@ void model_fini(struct model *m)
 	for (i = 0; i < MODEL_SLOTS; i++) {
 		model_log_stop(&m->slot[i]);
 		free(m->slot[i].track);
+		free(m->slot[i].owner);
 	}
 	free(m->seen);
 }
@@ -204,6 +205,16 @@ static bool any_tracked(const struct model_slot *s, uint64_t gfn, uint64_t pages
 	return false;
 }
 
+static bool any_owned(const struct model_slot *s, uint64_t gfn, uint64_t pages)
+{
+	uint64_t i;
+
+	for (i = 0; s->owned && i < pages; i++)
+		if (s->owner[gfn - s->gfn + i])
+			return true;
+	return false;
+}
+
 /* May a leaf of this size be made now? */
 static bool huge_is_legal(const struct model_slot *s, uint64_t gfn, uint64_t pages)
 {
@@ -243,6 +254,9 @@ static struct model_slot *check_leaf(struct model *m, uint32_t as_id, struct mod
 			       s->flags);
 	if ((l->prot & TDP_W) && any_tracked(s, l->gfn, pages))
 		model_complain(m, "gfn %#llx is writable but tracked", (ull)l->gfn);
+	if (any_owned(s, l->gfn, pages))
+		model_complain(m, "gfn %#llx (lg2 %u) is mapped but somebody else's", (ull)l->gfn,
+			       l->lg2);
 	if (l->lg2 > TDP_PAGE_LG2 && (s->flags & TDP_SLOT_FORCE_4K))
 		model_complain(m, "gfn %#llx: lg2 %u in a slot of 4K pages", (ull)l->gfn, l->lg2);
 	return s;

@@ -26,6 +26,8 @@ struct model_slot {
 	bool fuzzy;                   /* `may` is not known: see model_roots_gone() */
 	uint16_t *track;
 	uint64_t tracked; /* pages with track != 0 */
+	uint8_t *owner;
+	uint64_t owned; /* pages with owner != 0 */
 };
 
 /* Of a leaf, kept at its first page. */
@@ -51,7 +53,7 @@ struct model {
 	uint8_t *kept[MODEL_AS]; /* by page: zapped with KEEP_YOUNG */
 	struct model_leaf *leaf[MODEL_AS];
 	struct model_slot slot[MODEL_SLOTS];
-	bool stale; /* invalid roots are not all torn down */
+	bool stale;                   /* invalid roots are not all torn down */
 	struct model_leaf_seen *seen; /* scratch of model_observe */
 	size_t seen_count, seen_room;
 	uint64_t complaints;

@@ -56,6 +56,24 @@ void test_rand_init(struct test_rand *r, uint64_t seed)
 {
 	r->s[0] = splitmix(&seed);
 	r->s[1] = splitmix(&seed) | 1; /* the all-zero state is the only bad one */
+	r->bytes = NULL;
+	r->left = 0;
+}
+
+void test_rand_feed(struct test_rand *r, const void *bytes, size_t size)
+{
+	r->bytes = bytes;
+	r->left = size;
+}
+
+/* No more bytes than a number up to `most` takes: a change in one choice then leaves the later ones where they are. */
+static uint64_t fed(struct test_rand *r, uint64_t most)
+{
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; shift < 64 && most >> shift && r->left; shift += 8, r->left--)
+		v |= (uint64_t)*r->bytes++ << shift;
+	return v;
 }
 
 static uint64_t rotl(uint64_t v, unsigned n)
@@ -67,6 +85,8 @@ uint64_t test_rand(struct test_rand *r)
 {
 	uint64_t a = r->s[0], b = r->s[1], sum = a + b;
 
+	if (r->bytes)
+		return fed(r, ~(uint64_t)0);
 	b ^= a;
 	r->s[0] = rotl(a, 24) ^ b ^ (b << 16);
 	r->s[1] = rotl(b, 37);
@@ -77,7 +97,9 @@ uint64_t test_below(struct test_rand *r, uint64_t bound)
 {
 	/* The high bits are the good ones; the bias for the bounds of tests is of no consequence.
 	 */
-	return bound ? (test_rand(r) >> 8) % bound : 0;
+	if (!bound)
+		return 0;
+	return (r->bytes ? fed(r, bound - 1) : test_rand(r) >> 8) % bound;
 }
 
 bool test_one_in(struct test_rand *r, uint64_t n)

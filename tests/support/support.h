@@ -27,10 +27,17 @@
 
 struct test_rand {
 	uint64_t s[2];
+	const unsigned char *bytes; /* not NULL: these decide, not the state */
+	size_t left;
 };
 /* TDP_SEED from the environment, else the clock; the first call prints it. */
 uint64_t test_seed(void);
 void test_rand_init(struct test_rand *r, uint64_t seed);
+/*
+ * From now on each choice is read from bytes, as many as its bound needs; when none are left every choice is 0. So
+ * a fuzzer can make them. The bytes must stay.
+ */
+void test_rand_feed(struct test_rand *r, const void *bytes, size_t size);
 uint64_t test_rand(struct test_rand *r);
 /* 0 .. bound - 1, bound > 0. */
 uint64_t test_below(struct test_rand *r, uint64_t bound);

@@ -206,6 +206,28 @@ static void blocks_stay_contiguous(void **state)
 	assert_int_equal(test_env_fini(&env), 0);
 }
 
+/* A fuzzer's bytes: as many for a choice as its bound takes, and 0 when there are none left. */
+static void bytes_can_choose(void **state)
+{
+	static const unsigned char bytes[] = {7, 200, 1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+	struct test_rand rand;
+
+	(void)state;
+	test_rand_init(&rand, test_seed());
+	test_rand_feed(&rand, bytes, sizeof(bytes));
+	assert_int_equal(test_below(&rand, 10), 7);
+	assert_int_equal(test_below(&rand, 1), 0); /* no choice, no byte */
+	assert_int_equal(test_below(&rand, 256), 200);
+	assert_int_equal(test_below(&rand, 257), 0x0201 % 257);
+	assert_false(test_one_in(&rand, 2));
+	assert_int_equal(test_rand(&rand), 0x0807060504030201);
+	assert_int_equal(rand.left, 1);
+	assert_int_equal(test_below(&rand, ~(uint64_t)0), 9);
+	assert_int_equal(rand.left, 0);
+	assert_int_equal(test_rand(&rand), 0);
+	assert_true(test_one_in(&rand, 100));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +236,7 @@ int main(void)
 		cmocka_unit_test(allocations_fail_as_told),
 		cmocka_unit_test(freed_tables_are_traps),
 		cmocka_unit_test(blocks_stay_contiguous),
+		cmocka_unit_test(bytes_can_choose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
