@@ -42,13 +42,15 @@ static inline void layout_up(struct layout *l, void **state, const struct test_v
 
 static inline void use_some(struct layout *l)
 {
-	for (uint64_t i = 0; i < pages_of(l);
-	     i++) { /* blocks 0, 1 and 4: full; 2: every 7th page */
-		use(&l->vm, 0, i * TEST_PAGE, i % 3 ? TDP_R : TDP_W);
+	/* Block 1 is full, 0, 2 and 4 hold some, 3 and 5 nothing. */
+	for (uint64_t i = 0; i < pages_of(l); i++) {
 		use(&l->vm, 0, l->block + i * TEST_PAGE, TDP_W);
+		if (i % 3 == 0)
+			use(&l->vm, 0, i * TEST_PAGE, i % 2 ? TDP_R : TDP_W);
 		if (i % 7 == 0)
 			use(&l->vm, 0, 2 * l->block + i * TEST_PAGE, TDP_W);
-		use(&l->vm, 0, 4 * l->block + i * TEST_PAGE, TDP_R);
+		if (i % 11 == 0)
+			use(&l->vm, 0, 4 * l->block + i * TEST_PAGE, TDP_R);
 	}
 	for (uint64_t i = 0; i < HUGE; i++)
 		if (i != 2)

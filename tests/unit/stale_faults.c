@@ -60,19 +60,23 @@ static void covered_pages_are_not_looked_up(void **state)
 
 /* ---- before the lock ---- */
 
-/* A table's lock that somebody has; who comes to wait for it is counted, and gets it. */
+/* A table's lock that somebody else has; who comes to wait for it is counted, and gets it. */
 static struct {
-	const struct tdp_mm *mm;
-	struct tdpi_locked table;
+	uint32_t *lock;
 	unsigned waits;
 } taken;
+
+static void drop_lock(void)
+{
+	__atomic_store_n(taken.lock, 0, __ATOMIC_RELEASE);
+}
 
 static void wait_for_taken(void *priv, const uint32_t *word, uint32_t value)
 {
 	(void)priv;
 	(void)value;
-	if (taken.waits++ == 0 && word == &taken.table.t->lock)
-		tdpi_table_unlock(taken.mm, taken.table);
+	if (taken.waits++ == 0 && word == taken.lock)
+		drop_lock();
 }
 
 static void wake_nobody(void *priv, const uint32_t *word)
@@ -98,11 +102,11 @@ static void take_lock(struct test_vm *vm)
 {
 	tdp_pa_t table = 0;
 
-	if (tdp_walk(vm->mm, 0, page_at(0), TDP_WALK_TABLE_PRE, note_lowest, &table) || !table ||
-	    !tdpi_table_lock(vm->mm, tdpi_table_at(vm->mm, table), &taken.table))
+	if (tdp_walk(vm->mm, 0, page_at(0), TDP_WALK_TABLE_PRE, note_lowest, &table) || !table)
 		abort();
-	taken.mm = vm->mm;
+	taken.lock = &tdpi_table_at(vm->mm, table)->lock;
 	taken.waits = 0;
+	__atomic_store_n(taken.lock, 1, __ATOMIC_RELAXED);
 }
 
 static void replace(struct test_vm *vm, void *arg)
@@ -146,7 +150,7 @@ static void stale_lookups_wait_for_no_lock(void **state)
 	mem.on_resolve = once_in_resolve;
 	assert_int_equal(fault(&vm, 0, GPA, TDP_W), TDP_FAULT_RETRY);
 	assert_int_equal(taken.waits, 0);
-	tdpi_table_unlock(vm.mm, taken.table);
+	drop_lock();
 	assert_int_equal(stats_of(&vm).resolves, before.resolves + 1);
 	assert_int_equal(stats_of(&vm).fault_prechecked, before.fault_prechecked + 1);
 	assert_false(mapped(&vm, 0, GPA));
