@@ -295,8 +295,8 @@ TDP_API int tdp_fault(struct tdp_vcpu *vcpu, const struct tdp_fault *fault,
 
 /**
  * Map all of a range in one go, present entries are left as they are.
- * Tables are allocated first: TDP_ENOMEM changes nothing. Fails later only by resolve() (its status),
- * TDP_ENOENT for memory in no slot, or TDP_EAGAIN when roots were invalidated meanwhile; then what comes
+ * Tables are allocated first: TDP_ENOMEM changes nothing. Fails later only by resolve() (its status, TDP_EAGAIN
+ * too), TDP_ENOENT for memory in no slot, or TDP_EAGAIN when roots were invalidated meanwhile; then what comes
  * before *done (bytes from start) is mapped. done may be NULL. Huge pages are used where a fault would use
  * them, so more than the range may be mapped at both ends.
  */

@@ -24,6 +24,7 @@ struct attempt {
 	struct tdp_page page;
 	struct tdpi_slot *slot; /* held while resolved */
 	uint32_t slot_id;
+	bool later; /* the backing said TDP_EAGAIN */
 };
 
 static uint32_t mmio_generation(const struct tdp_mm *mm)
@@ -145,6 +146,7 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 			   a->map.access, &a->page);
 	tdpi_rcu_lock(mm);
 	if (ret) {
+		a->later = ret == TDP_EAGAIN;
 		let_go(a, slot);
 		return ret == TDP_EAGAIN ? TDP_FAULT_RETRY : ret < 0 ? ret : TDP_EFAULT;
 	}
@@ -215,6 +217,7 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 
 	a->slot = NULL;
 	a->slot_id = ~(uint32_t)0;
+	a->later = false;
 	tdpi_rcu_lock(mm);
 	if (tdpi_load_acquire(&a->root->invalid)) {
 		tdpi_rcu_unlock(mm);
@@ -384,6 +387,8 @@ static int populate(struct attempt *a, struct tdpi_span span, uint32_t flags, td
 			return TDP_ENOENT;
 		if (ret == TDP_ENOMEM) /* tables went away meanwhile: as many again */
 			ret = tdpi_cache_topup(mm, a->op->cache, mm->engine->fault_tables);
+		if (a->later) /* when, only the caller can know */
+			return TDP_EAGAIN;
 		if (ret > 0 && ret != TDP_FAULT_RETRY && ret != TDP_FAULT_SPURIOUS)
 			return TDP_EFAULT;
 		if (ret >= 0) {

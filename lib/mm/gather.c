@@ -33,7 +33,8 @@ void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_cou
 	tdpi_gather_begin_flush_only(g, mm, counts);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
 		g->ticket = &mm->tickets[i];
-		if (tdpi_trylock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET))
+		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
+		    tdpi_trylock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET))
 			break;
 		if (tries + 1 == TDPI_TICKETS) /* all in use: wait for this one */
 			tdpi_lock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET);

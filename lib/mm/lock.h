@@ -27,12 +27,13 @@ static inline void tdpi_lock(const struct tdp_env *env, uint32_t *word, enum tdp
 		tdpi_lock_slow(env, word);
 }
 
-/* False: somebody has it. */
+/* False: somebody has it. (With test points nobody ever has: that would only make more orders of the same.) */
 static inline bool tdpi_trylock(const struct tdp_env *env, uint32_t *word, enum tdpi_locking class)
 {
 	uint32_t expected = 0;
 
-	if (!tdpi_cas_acquire(word, &expected, 1u))
+	TDPI_POINT(ACQUIRE, word, sizeof(*word));
+	if (!tdpi_lock_cas(word, &expected))
 		return false;
 	tdpi_lockcheck_take(env, word, class);
 	return true;

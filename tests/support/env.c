@@ -218,6 +218,8 @@ static void *hook_obj_alloc(void *priv, uint64_t size)
 
 	if (refuse(env))
 		return NULL;
+	if (env->on_alloc)
+		env->on_alloc(env->on_alloc_arg);
 	obj = aligned_alloc(64, (size_t)room);
 	if (!obj)
 		return NULL;
@@ -335,6 +337,8 @@ static void hook_table_state(void *priv, void *va, uint64_t size, int in_use)
 		atomic_fetch_add(&env->tables, 1);
 		atomic_fetch_add(&env->tables_total, 1);
 		atomic_fetch_add(&env->table_pages, size / TEST_PAGE);
+		if (env->on_alloc)
+			env->on_alloc(env->on_alloc_arg);
 	} else {
 		atomic_fetch_sub(&env->tables, 1);
 		atomic_fetch_sub(&env->table_pages, size / TEST_PAGE);

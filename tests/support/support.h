@@ -96,6 +96,8 @@ struct test_env {
 	_Atomic uint64_t yield_asked, yields;
 	void (*on_yield)(void *arg);
 	void *on_yield_arg;
+	void (*on_alloc)(void *arg); /* at each object, and each table that leaves the pool */
+	void *on_alloc_arg;
 
 	_Atomic uint64_t violations;
 	_Atomic uint64_t bug_logs; /* TDP_LOG_BUG lines */

@@ -195,6 +195,9 @@ struct spy {
 	const struct tdp_rcu_ops *rcu;
 	/* Asked before the walker does it: */
 	void (*on_flush)(struct spy *spy, struct tdp_range range);
+	void (*on_vcpu_flush)(struct spy *spy, struct tdp_range range);
+	void (*on_reload)(struct spy *spy);
+	void (*on_load)(struct spy *spy); /* may set load_status */
 	void (*on_sync)(struct spy *spy, const void *va, uint64_t len);
 	void *arg;
 	_Atomic uint64_t loads, flushing_loads, ranges, alls, reloads, syncs;
@@ -215,8 +218,11 @@ static inline int spy_probe(void *ctx, enum tdp_format format, struct tdp_backen
 static inline int spy_root_load(void *ctx, void *cookie, const struct tdp_root_view *root)
 {
 	struct spy *spy = ctx;
-	int status = atomic_load(&spy->load_status);
+	int status;
 
+	if (root && spy->on_load)
+		spy->on_load(spy);
+	status = atomic_load(&spy->load_status);
 	if (root && status)
 		return status;
 	if (root) {
@@ -250,6 +256,8 @@ static inline void spy_flush_vcpu(void *ctx, void *cookie, struct tdp_range rang
 {
 	struct spy *spy = ctx;
 
+	if (spy->on_vcpu_flush)
+		spy->on_vcpu_flush(spy, range);
 	tdp_emu_backend.flush_vcpu(spy->vm.emu, cookie, range);
 }
 
@@ -258,6 +266,8 @@ static inline void spy_reload(void *ctx)
 	struct spy *spy = ctx;
 
 	atomic_fetch_add(&spy->reloads, 1);
+	if (spy->on_reload)
+		spy->on_reload(spy);
 	tdp_emu_backend.reload(spy->vm.emu);
 }
 
