@@ -141,6 +141,30 @@ uint64_t test_vm_fini(struct test_vm *vm)
 	return test_env_fini(&vm->env);
 }
 
+/* What is counted is what is there. */
+static uint64_t recount(struct test_vm *vm, const struct tdp_report *report)
+{
+	struct tdp_stats stats = {.size = (uint32_t)sizeof(stats)};
+	uint64_t complaints = 0, tables = 0;
+
+	if (tdp_stats(vm->mm, &stats) < 0)
+		return 1;
+	for (uint32_t level = 0; level < TDP_LEVELS_MAX; level++) {
+		tables += stats.tables[level];
+		complaints += stats.leaves[level] != report->leaves[level];
+	}
+	complaints += stats.mmio != report->mmio;
+	/* A root that is torn down is counted out, also while somebody still holds it. */
+	complaints += stats.roots_invalid ? tables > report->tables : tables != report->tables;
+	if (complaints)
+		fprintf(stderr,
+			"counted: %llu tables, %llu 4K leaves, %llu MMIO entries; "
+			"there: %llu, %llu, %llu (or leaves of other sizes)\n",
+			(ull)tables, (ull)stats.leaves[0], (ull)stats.mmio, (ull)report->tables,
+			(ull)report->leaves[0], (ull)report->mmio);
+	return complaints;
+}
+
 uint64_t test_vm_check(struct test_vm *vm)
 {
 	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
@@ -172,6 +196,8 @@ uint64_t test_vm_check(struct test_vm *vm)
 			(ull)report.tables, (ull)report.retired, (ull)report.cached,
 			(ull)report.allocated, (ull)tables);
 	}
+	if (status == TDP_OK)
+		complaints += recount(vm, &report);
 	if (tdp_emu_stats(vm->emu, &stats) < 0 || stats.violations) {
 		complaints++;
 		fprintf(stderr, "the walker counted %llu violations\n", (ull)stats.violations);

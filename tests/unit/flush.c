@@ -60,6 +60,54 @@ static void a_batch_is_one_flush(void **state)
 	}
 }
 
+struct unmap {
+	struct tdp_range range;
+	unsigned flushes;
+	uint64_t left; /* pages that were still mapped at the flush */
+};
+
+static void count_left(struct test_vm *vm, void *arg)
+{
+	struct unmap *u = arg;
+
+	for (uint64_t at = 0; at < u->range.size; at += TEST_PAGE)
+		u->left += translate(vm, 0, u->range.start + at, NULL) == TDP_OK;
+}
+
+static void at_unmap_flush(struct spy *spy, struct tdp_range range)
+{
+	struct unmap *u = spy->arg;
+
+	if (range.start != u->range.start || range.size != u->range.size)
+		u->left++;
+	u->flushes++;
+	run_aside(&spy->vm, count_left, u);
+}
+
+/* T16: many tables, two of them in part: flushed when all of it is gone, once, as one range. */
+static void an_unmap_flushes_once_at_its_end(void **state)
+{
+	struct spy spy = {.on_flush = NULL};
+	struct test_vm *vm = &spy.vm;
+	struct unmap u = {.flushes = 0};
+	uint64_t block;
+
+	spy_up(&spy, state, NULL);
+	block = (uint64_t)1 << test_vm_lg2(vm, 1);
+	u.range = range_of(3 * TEST_PAGE, 5 * block + TEST_PAGE);
+	assert_int_equal(test_vm_slot(vm, 0, 0, 7 * block, SLOT_PA, TDP_SLOT_FORCE_4K, NULL),
+			 TDP_OK);
+	assert_int_equal(tdp_populate(vm->mm, 0, u.range, 0, NULL), TDP_OK);
+	spy.arg = &u;
+	spy.on_flush = at_unmap_flush;
+	assert_int_equal(tdp_zap(vm->mm, 0, u.range, 0), TDP_OK);
+	spy.on_flush = NULL;
+	assert_int_equal(u.flushes, 1);
+	assert_int_equal(u.left, 0);
+	assert_int_equal(leaves_of(vm), 0);
+	vm_down(vm);
+}
+
 static bool live_splits(const struct test_format *fmt)
 {
 	return !has_bbm(fmt);
@@ -342,6 +390,65 @@ static void a_stale_denial_does_not_livelock(void **state)
 	}
 }
 
+static uint64_t local_flushes_of(const struct test_vm *vm)
+{
+	struct tdp_emu_stats stats = {.size = (uint32_t)sizeof(stats)};
+
+	assert_int_equal(tdp_emu_stats(vm->emu, &stats), TDP_OK);
+	return stats.flush_vcpu;
+}
+
+/* What an access finds without a walk. */
+static bool hits(struct test_vm *vm, uint32_t cpu, tdp_gpa_t gpa)
+{
+	struct tdp_emu_exit ex;
+
+	assert_int_equal(tdp_emu_access(vm->cpu[cpu].emu, gpa, TDP_R, &ex), TDP_EMU_OK);
+	return ex.refs == 0;
+}
+
+/*
+ * T15: a permission that is given is flushed where it was missed, on that vCPU and in that page only; by all if the
+ * walker knows no flush of one. What is taken away is flushed everywhere.
+ */
+static void a_permission_that_is_given_is_flushed_locally(void **state)
+{
+	for (unsigned walker = 0; walker < 3; walker++) {
+		struct test_vm_options opts = {.cpus = 2};
+		struct spy spy = {.clear_caps = TDP_CAP_FAULT_INVALIDATES, .no_local = walker > 0};
+		struct test_vm *vm = &spy.vm;
+		uint64_t local, ranges, alls;
+
+		if (walker == 2)
+			spy.clear_caps |= TDP_CAP_RANGE_FLUSH;
+		spy_up(&spy, state, &opts);
+		small_ram(vm, NULL);
+		for (uint32_t cpu = 0; cpu < 2; cpu++)
+			for (tdp_gpa_t gpa = 0x2000; gpa < 0x4000; gpa += TEST_PAGE)
+				assert_int_equal(test_vm_touch(vm, cpu, gpa, TDP_W), 0);
+		ranges = atomic_load(&spy.ranges), alls = atomic_load(&spy.alls);
+		local = local_flushes_of(vm);
+		assert_int_equal(tdp_write_protect(vm->mm, 0, range_of(0x2000, TEST_PAGE)), TDP_OK);
+		assert_int_equal(local_flushes_of(vm), local);
+		assert_int_equal(atomic_load(&spy.ranges), ranges + (walker < 2));
+		assert_int_equal(atomic_load(&spy.alls), alls + (walker == 2));
+		for (uint32_t cpu = 0; cpu < 2; cpu++)
+			for (tdp_gpa_t gpa = 0x2000; gpa < 0x4000; gpa += TEST_PAGE)
+				assert_int_equal(test_vm_touch(vm, cpu, gpa, TDP_R), 0);
+		ranges = atomic_load(&spy.ranges), alls = atomic_load(&spy.alls);
+		local = stats_of(vm).flush_cause[TDP_FLUSH_LOCAL];
+		assert_int_equal(fault(vm, 0, 0x2000, TDP_W), TDP_FAULT_FIXED);
+		assert_int_equal(stats_of(vm).flush_cause[TDP_FLUSH_LOCAL], local + 1);
+		assert_int_equal(atomic_load(&spy.ranges), ranges + (walker == 1));
+		assert_int_equal(atomic_load(&spy.alls), alls + (walker == 2));
+		assert_false(hits(vm, 0, 0x2000));
+		assert_int_equal(hits(vm, 1, 0x2000), walker == 0);
+		assert_int_equal(hits(vm, 0, 0x3000), walker < 2);
+		assert_int_equal(hits(vm, 1, 0x3000), walker < 2);
+		vm_down(vm);
+	}
+}
+
 /* ---- roots ---- */
 
 static void every_loaded_root_comes_with_a_flush(void **state)
@@ -402,6 +509,7 @@ int main(void)
 {
 	static const struct test_case cases[] = {
 		TEST_CASE(a_batch_is_one_flush),
+		TEST_CASE(an_unmap_flushes_once_at_its_end),
 		TEST_CASE_IF(stale_sizes_of_the_same_memory_are_used, live_splits),
 		TEST_CASE(tables_are_freed_after_the_flush),
 		TEST_CASE(owed_flushes_are_taken_over),
@@ -409,6 +517,7 @@ int main(void)
 		TEST_CASE(destroy_does_not_flush),
 		TEST_CASE(ranges_where_they_are_cheaper),
 		TEST_CASE(a_stale_denial_does_not_livelock),
+		TEST_CASE(a_permission_that_is_given_is_flushed_locally),
 		TEST_CASE(every_loaded_root_comes_with_a_flush),
 		TEST_CASE_IF(flushes_return_nothing, first_format),
 	};

@@ -66,6 +66,79 @@ static void statistics(void **state)
 	vm_down(&vm);
 }
 
+#define WHY(cause) (1u << TDP_FLUSH_##cause)
+
+/* Since *before, which is renewed: `flushes` of them, and exactly these reasons. */
+static void flushed_for(struct test_vm *vm, struct tdp_stats *before, uint64_t flushes,
+			uint32_t reasons)
+{
+	struct tdp_stats now = stats_of(vm);
+	uint32_t moved = 0;
+
+	for (unsigned i = 0; i < TDP_FLUSH_CAUSES; i++)
+		if (now.flush_cause[i] != before->flush_cause[i])
+			moved |= 1u << i;
+	assert_int_equal(moved, reasons);
+	assert_int_equal(now.flush_range + now.flush_all + now.flush_vcpu -
+				 (before->flush_range + before->flush_all + before->flush_vcpu),
+			 flushes);
+	*before = now;
+}
+
+/* Y05: every flush is counted with its reasons; there is none without. */
+static void each_flush_says_why(void **state)
+{
+	struct test_vm_options opts = {.mm_flags = TDP_MM_FLUSH_ON_AGE,
+				       .without_caps = TDP_CAP_FAULT_INVALIDATES};
+	struct tdp_range page = range_of(GPA, TEST_PAGE), block;
+	struct tdp_stats s;
+	struct test_vm vm;
+	uint64_t bits = 0;
+	bool breaks;
+	uint32_t id;
+
+	vm_up(&vm, state, &opts);
+	breaks = vm.fmt->format == TDP_FMT_S2_4K || vm.fmt->format == TDP_FMT_TEST;
+	block = range_of(GPA, block_of(&vm));
+	s = stats_of(&vm);
+	id = add_slot(&vm, 0, GPA, 2 * block.size, SLOT_PA, 0);
+	flushed_for(&vm, &s, 0, 0);
+	load(&vm, 0);
+	flushed_for(&vm, &s, 1, WHY(ROOT));
+	use(&vm, 0, GPA, TDP_W);
+	flushed_for(&vm, &s, 0, 0);
+	assert_int_equal(tdp_split(vm.mm, 0, page, TDP_PAGE_LG2), TDP_OK);
+	flushed_for(&vm, &s, breaks, breaks ? WHY(BREAK) : 0);
+	assert_int_equal(tdp_write_protect(vm.mm, 0, page), TDP_OK);
+	flushed_for(&vm, &s, 1, WHY(PERMISSION));
+	use(&vm, 0, GPA, TDP_R); /* it has the page without W from now on */
+	s = stats_of(&vm);
+	use(&vm, 0, GPA, TDP_W);
+	flushed_for(&vm, &s, 1, WHY(LOCAL));
+	assert_int_equal(tdp_age(vm.mm, 0, page, NULL), 1);
+	flushed_for(&vm, &s, 1, WHY(AGE));
+	use(&vm, 0, GPA, TDP_W);
+	if (vm.info.ad & 2) {
+		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_DBIT), TDP_OK);
+		use(&vm, 0, GPA, TDP_W);
+		s = stats_of(&vm);
+		assert_int_equal(tdp_dirty_harvest(vm.mm, id, 0, &bits, 1), TDP_OK);
+		assert_int_equal(bits & 1, 1);
+		flushed_for(&vm, &s, 1, WHY(DIRTY));
+		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_OFF), TDP_OK);
+	}
+	s = stats_of(&vm);
+	assert_int_equal(tdp_zap(vm.mm, 0, page, 0), TDP_OK);
+	flushed_for(&vm, &s, 1, WHY(ZAP));
+	assert_int_equal(tdp_zap(vm.mm, 0, page, 0), TDP_OK); /* nothing is there */
+	flushed_for(&vm, &s, 0, 0);
+	assert_int_equal(tdp_zap(vm.mm, 0, block, 0), TDP_OK);
+	flushed_for(&vm, &s, 1, WHY(TABLE));
+	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
+	flushed_for(&vm, &s, 1, WHY(ROOT));
+	vm_down(&vm);
+}
+
 /*
  * W10: bytes of tables are the pages that are in use, and never more than promised for the memory.
  */
@@ -421,6 +494,7 @@ int main(void)
 {
 	static const struct test_case cases[] = {
 		TEST_CASE(statistics),
+		TEST_CASE(each_flush_says_why),
 		TEST_CASE(table_memory),
 		TEST_CASE(dump_joins_runs),
 		TEST_CASE(explain_why),

@@ -188,6 +188,7 @@ struct spy {
 	struct tdp_backend_ops ops;
 	/* Changed before spy_up() is called: */
 	bool sync;          /* the walker does not snoop: table_sync is wanted */
+	bool no_local;      /* it cannot flush one vCPU alone */
 	uint32_t bbm_level; /* arm64 */
 	uint32_t clear_caps;
 	void *(*phys_to_virt)(void *priv, tdp_pa_t pa);
@@ -304,7 +305,7 @@ static inline void spy_up(struct spy *spy, void **state, const struct test_vm_op
 		.root_load = spy_root_load,
 		.flush_range = spy_flush_range,
 		.flush_all = spy_flush_all,
-		.flush_vcpu = spy_flush_vcpu,
+		.flush_vcpu = spy->no_local ? NULL : spy_flush_vcpu,
 		.reload = spy_reload,
 		.table_sync = spy->sync ? spy_table_sync : NULL,
 	};

@@ -419,6 +419,65 @@ static void a_split_is_complete_before_it_is_linked(void **state)
 	vm_down(vm);
 }
 
+struct lost {
+	tdp_gpa_t gpa;
+	unsigned fills; /* of whole tables: one for each attempt */
+};
+
+/* Between the look at the huge leaf and its replacement the MMU sets Accessed in it. */
+static void use_it_meanwhile(struct spy *spy, const void *va, uint64_t len)
+{
+	struct lost *lost = spy->arg;
+	struct tdp_emu_exit ex;
+
+	(void)va;
+	if (len == TEST_PAGE && lost->fills++ == 0)
+		tdp_emu_access(spy->vm.cpu[0].emu, lost->gpa, TDP_R, &ex);
+}
+
+/* Splits by one compare-and-swap of a leaf in which the MMU may set a bit. */
+static bool swaps_splits(const struct test_format *fmt)
+{
+	return sets_dirty(fmt) && (fmt->format == TDP_FMT_EPT || fmt->format == TDP_FMT_NPT);
+}
+
+/* U01: whoever loses to the MMU begins again with what is there now, and has counted and taken nothing. */
+static void a_lost_split_is_made_again_and_counts_once(void **state)
+{
+	struct tdp_report report = {.size = (uint32_t)sizeof(report)};
+	struct spy spy = {.sync = true};
+	struct lost lost = {.gpa = 0x3000};
+	struct test_vm *vm = &spy.vm;
+	struct tdp_stats before, after;
+	struct tdp_range range;
+	struct tdp_mapping m;
+
+	spy_up(&spy, state, NULL);
+	range = range_of(0, (uint64_t)1 << huge_lg2(vm));
+	assert_int_equal(test_vm_slot(vm, 0, 0, range.size, SLOT_PA, 0, NULL), TDP_OK);
+	assert_int_equal(test_vm_touch(vm, 0, 0, TDP_W), 0);
+	assert_int_equal(tdp_age(vm->mm, 0, range, NULL), 1);
+	tdp_emu_backend.flush_all(vm->emu); /* so that the next access walks */
+	before = stats_of(vm);
+	spy.arg = &lost;
+	spy.on_sync = use_it_meanwhile;
+	assert_int_equal(tdp_split(vm->mm, 0, range, TDP_PAGE_LG2), TDP_OK);
+	spy.on_sync = NULL;
+	assert_int_equal(lost.fills, 2); /* the first was lost */
+	after = stats_of(vm);
+	assert_int_equal(after.splits, before.splits + 1);
+	assert_int_equal(after.leaves[1], before.leaves[1] - 1);
+	assert_int_equal(after.leaves[0], before.leaves[0] + range.size / TEST_PAGE);
+	assert_int_equal(after.tables[0], before.tables[0] + 1);
+	assert_int_equal(tdp_verify(vm->mm, &report), TDP_OK);
+	assert_int_equal(after.leaves[0], report.leaves[0]);
+	assert_int_equal(after.table_bytes, report.allocated * TEST_PAGE);
+	/* And the parts have the bit that came in between. */
+	assert_int_equal(translate(vm, 0, 0x5000, &m), TDP_OK);
+	assert_true(m.flags & TDP_MAP_ACCESSED);
+	vm_down(vm);
+}
+
 static void *read_on(void *arg)
 {
 	struct race *r = arg;
@@ -586,6 +645,7 @@ int main(void)
 		TEST_CASE(statistics_are_a_recount),
 		TEST_CASE(tables_know_how_many_entries_they_have),
 		TEST_CASE(a_split_is_complete_before_it_is_linked),
+		TEST_CASE_IF(a_lost_split_is_made_again_and_counts_once, swaps_splits),
 		TEST_CASE(nobody_sees_a_hole_in_a_split),
 		TEST_CASE(live_sizes_are_broken_first),
 		TEST_CASE(populate_without_memory_changes_nothing),
