@@ -269,7 +269,7 @@ static void nobody_uses_what_was_flushed(void **state)
 		r[i] = (struct runner){&t, i, &page, 0, &stop, 0, 0};
 		assert_int_equal(pthread_create(&thread[i], NULL, run_thread, &r[i]), 0);
 	}
-	for (unsigned n = 0; n < 300; n++) {
+	for (unsigned n = 0; n < 100; n++) {
 		/* Even: a new page is there, the old one still cached. Then the flush, then it is gone. */
 		atomic_fetch_add(&page, 2);
 		flush(&t, 0, TEST_PAGE, n % 3 ? 0 : TDP_GATE_RELOAD);
