@@ -135,11 +135,11 @@ static void race_down(struct race *r)
 {
 	bool there;
 
+	if (r->removing) /* it has hooks to look at, too */
+		pthread_join(r->removal, NULL);
 	r->mem.on_resolve = NULL;
 	r->vm->env.on_alloc = NULL;
 	r->spy.on_sync = NULL;
-	if (r->removing)
-		pthread_join(r->removal, NULL);
 	assert_true(test_backing_balanced(&r->mem));
 	there = tdp_slot_find(r->vm->mm, 0, GPA, NULL, NULL) == TDP_OK;
 	for (unsigned n = 0; n < BLOCKS; n++) {
