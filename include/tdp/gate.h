@@ -39,7 +39,11 @@ TDP_API void tdp_gate_destroy(struct tdp_gate *gate);
 #define TDP_GATE_RANGES 16
 
 #define TDP_GATE_FLUSH_ALL 0x1u /* everything of this vCPU; the ranges say nothing then */
-#define TDP_GATE_RELOAD 0x2u    /* its root is gone: load another, and flush everything */
+/*
+ * Flush everything, then tdp_vcpu_load(), which loads another root if this one is gone. The root that is loaded is
+ * not to be dropped: it can be a new one, loaded since the reload, and tdp_vcpu_load() would not load it again.
+ */
+#define TDP_GATE_RELOAD 0x2u
 
 /** What a vCPU has to do before it may go in. */
 struct tdp_gate_work {
@@ -65,8 +69,8 @@ TDP_API int tdp_gate_leave(struct tdp_gate *gate, uint32_t vcpu);
 
 /**
  * On return no vCPU uses what it had cached of the range before the call: each has left the guest since, or was
- * out, and flushes before it enters again. range.size 0: everything. With TDP_GATE_RELOAD in `what` each must
- * load a root before it enters again.
+ * out, and flushes before it enters again. range.size 0: everything. With TDP_GATE_RELOAD in `what` each calls
+ * tdp_vcpu_load() before it enters again.
  *
  * Context: any thread, one that runs a vCPU only while that is out. Sleeps: in env->wait, until the vCPUs that
  * were in have left; several at once do not wait for each other. Fails: TDP_EINVAL for bits of `what` that are

@@ -32,6 +32,12 @@ struct gated {
 
 /* ---- the backend ----------------------------------------------------------------------------- */
 
+static void must(struct gated *g, const char *what, int status)
+{
+	if (status < 0)
+		test_violation(&g->vm.env, "%s: %s", what, tdp_status_name(status));
+}
+
 static void kick(void *ctx, uint32_t vcpu)
 {
 	struct gated *g = ctx;
@@ -102,7 +108,7 @@ static void serve(struct runner *r, const struct tdp_gate_work *work)
 	for (uint32_t i = 0; i < work->count; i++)
 		flush_vcpu(g, emu, work->range[i]);
 	if (work->what & TDP_GATE_RELOAD)
-		root_load(g, emu, NULL);
+		must(g, "load", tdp_vcpu_load(g->vm.cpu[r->cpu].vcpu));
 	if (tdp_gate_done(g->gate, r->cpu, work) != TDP_OK)
 		test_violation(&g->vm.env, "tdp_gate_done");
 }
@@ -192,12 +198,6 @@ static void *vcpu_main(void *arg)
 }
 
 /* ---- the host -------------------------------------------------------------------------------- */
-
-static void must(struct gated *g, const char *what, int status)
-{
-	if (status < 0)
-		test_violation(&g->vm.env, "%s: %s", what, tdp_status_name(status));
-}
 
 static void manage(struct gated *g, struct test_rand *rand, uint64_t *copy)
 {
