@@ -40,6 +40,15 @@
 #define host_tsan_acquire(token) ((void)(token))
 #endif
 
+/*
+ * Included before liburcu's headers: a read-side section is inline then, not two calls into a shared library. liburcu
+ * means these functions (of a few lines) for all code that is compatible with its licence. ThreadSanitizer has to see
+ * calls: what is inline it would watch.
+ */
+#if !HOST_TSAN
+#define _LGPL_SOURCE
+#endif
+
 /* mem_jemalloc.c */
 void *tdpi_host_chunk_alloc(void *priv, uint64_t size);
 void tdpi_host_chunk_free(void *priv, void *chunk, uint64_t size);

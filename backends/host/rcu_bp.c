@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* liburcu-bp: threads register themselves when they first read. */
+#include "host.h"
+
 #include <urcu/urcu-bp.h>
 
 #define URCU(name) urcu_bp_##name

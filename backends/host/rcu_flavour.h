@@ -8,7 +8,7 @@
  *   FLAVOUR_QSBR      1: threads are readers between online and offline, not between lock and unlock
  *   FLAVOUR_ATFORK    1: the flavour has fork hooks of its own beside those of call_rcu
  *
- * A read-side section costs one indirect call straight into liburcu, unless ThreadSanitizer watches.
+ * A read-side section costs two indirect calls; what liburcu does there is inline (host.h).
  */
 #include "host.h"
 

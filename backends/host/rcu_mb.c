@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* liburcu-mb: readers with full fences, for kernels without sys_membarrier. */
+#include "host.h"
+
 #include <urcu/urcu-mb.h>
 
 #define URCU(name) urcu_mb_##name

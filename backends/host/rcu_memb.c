@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* liburcu-memb: readers without fences where the kernel has sys_membarrier. */
+#include "host.h"
+
 #include <urcu/urcu-memb.h>
 
 #define URCU(name) urcu_memb_##name

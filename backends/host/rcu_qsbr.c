@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* liburcu-qsbr: readers cost nothing, threads say when they are quiet. */
+#include "host.h"
+
 #include <urcu/urcu-qsbr.h>
 
 #define URCU(name) urcu_qsbr_##name

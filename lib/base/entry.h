@@ -39,6 +39,49 @@ static inline uint64_t tdpi_entry_load_quiet(const tdpi_entry_t *ref)
 	return tdpi_load_quiet(&ref->word);
 }
 
+/*
+ * Eight in a row, for loops that have nothing to do for most of them. Written out: compilers do not unroll loops over
+ * atomic accesses.
+ */
+#define TDPI_EIGHT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+
+static inline uint64_t tdpi_entries_or8(const tdpi_entry_t *e)
+{
+	uint64_t any = 0;
+
+#define X(i) any |= tdpi_entry_load_quiet(&e[i]);
+	TDPI_EIGHT(X)
+#undef X
+	return any;
+}
+
+static inline uint64_t tdpi_entries_and8(const tdpi_entry_t *e)
+{
+	uint64_t all = ~(uint64_t)0;
+
+#define X(i) all &= tdpi_entry_load_quiet(&e[i]);
+	TDPI_EIGHT(X)
+#undef X
+	return all;
+}
+
+/*
+ * The first of entries [i, end) with any of the bits set; `end`: none. It tells where looking is worth while, and has
+ * no other meaning: what it passes over may change at once.
+ */
+static inline unsigned tdpi_entries_find(const tdpi_entry_t *entries, unsigned i, unsigned end,
+					 uint64_t bits)
+{
+	for (; i < end; i++) {
+		if (tdpi_entry_load(&entries[i]) & bits)
+			break;
+		while (!TDP_TEST_POINTS && end - i > 8 &&
+		       !(tdpi_entries_or8(&entries[i + 1]) & bits))
+			i += 8;
+	}
+	return i;
+}
+
 /* The old entry is not present (the MMU ignores it), the new one is complete. */
 static inline void tdpi_entry_publish(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t e)
 {
@@ -73,6 +116,15 @@ static inline void tdpi_entry_overwrite(struct tdpi_locked l, tdpi_entry_t *ref,
 {
 	(void)l;
 	tdpi_store_relaxed(&ref->word, e);
+}
+
+/* The same for eight, each of which only loses bits. */
+static inline void tdpi_entries_clear8(struct tdpi_locked l, tdpi_entry_t *e, uint64_t bits)
+{
+	(void)l;
+#define X(i) tdpi_store_quiet(&e[i].word, tdpi_load_quiet(&e[i].word) & ~bits);
+	TDPI_EIGHT(X)
+#undef X
 }
 
 /* Clear bits (A, D or W) of a present leaf; legal without the lock, bits of others stay. */

@@ -77,15 +77,17 @@ struct tdpi_map {
 	unsigned level; /* wanted; lowered where smaller tables exist */
 	uint32_t prot;  /* of the backing */
 	uint32_t access;
-	bool prefetch;           /* present entries stay as they are; new ones are old */
-	bool young;              /* … new ones are young all the same */
-	bool hold_write;         /* new ones do not get W yet */
-	uint32_t mmio_gen;       /* fast: the current MMIO generation */
-	uint64_t seq;            /* snapshot from before the backing was looked up */
-	tdpi_gfn_t next;         /* out: first frame behind what was handled */
-	bool writable;           /* out: W was granted */
-	bool raised;             /* out: a leaf that was there changed */
-	struct tdp_mapping leaf; /* out: for FIXED and SPURIOUS */
+	bool prefetch;         /* present entries stay as they are; new ones are old */
+	bool young;            /* … new ones are young all the same */
+	bool hold_write;       /* new ones do not get W yet */
+	uint32_t mmio_gen;     /* fast: the current MMIO generation */
+	uint64_t seq;          /* snapshot from before the backing was looked up */
+	struct tdpi_table *at; /* of this section: fast went down to here; NULL: nowhere */
+	tdpi_gfn_t next;       /* out: first frame behind what was handled */
+	bool writable;         /* out: W was granted */
+	bool raised;           /* out: a leaf that was there changed */
+	unsigned leaf_level;   /* out, for FIXED and SPURIOUS: where the leaf is … */
+	uint64_t leaf;         /* … and what it says */
 };
 
 enum tdpi_age_mode { TDPI_AGE_CLEAR = 1, TDPI_AGE_FIRST = 2 };
@@ -152,7 +154,12 @@ struct tdpi_engine {
 			uint64_t pfn, uint64_t seq);
 
 	/* Looking (engine/look.h). */
-	bool (*translate)(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+	bool (*translate)(const struct tdp_mm *mm, const struct tdp_root *root, tdpi_gfn_t gfn,
+			  struct tdp_mapping *out);
+	/* A leaf over m->gfn: into m->leaf, and m->next behind it. */
+	bool (*present)(const struct tdp_mm *mm, const struct tdp_root *root, struct tdpi_map *m);
+	/* What a leaf says; gfn is any frame of it. */
+	void (*leaf_info)(uint64_t e, unsigned level, tdpi_gfn_t gfn, uint64_t encrypt,
 			  struct tdp_mapping *out);
 	void (*path)(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
 		     struct tdp_path *path);

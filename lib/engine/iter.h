@@ -36,7 +36,7 @@ static inline unsigned entry_index(tdpi_gfn_t gfn, unsigned level)
 /* The root table over gfn: one of up to 16 concatenated ones. */
 static inline struct tdpi_table *root_table(const struct tdp_root *root, tdpi_gfn_t gfn)
 {
-	uint64_t page = gfn >> level_shift(root->table->level + 1u);
+	uint64_t page = gfn >> level_shift(root->level + 1u);
 
 	return (struct tdpi_table *)((uintptr_t)root->table + page * TDPI_META_SIZE);
 }
@@ -45,6 +45,50 @@ static inline struct tdpi_table *root_table(const struct tdp_root *root, tdpi_gf
 static inline struct tdpi_table *table_below(const struct tdp_mm *mm, uint64_t e, unsigned level)
 {
 	return tdpi_table_at(mm, fmt_pa(e, level));
+}
+
+/* Where a walk for one address has come to. The table is tdpi_table_of(ref). */
+struct spot {
+	tdpi_entry_t *ref;
+	uint64_t e;
+	unsigned level;
+};
+
+static inline struct spot spot_in(const struct tdp_mm *mm, const struct tdpi_table *t,
+				  unsigned level, tdpi_gfn_t gfn)
+{
+	struct spot s = {tdpi_table_entries(mm, t) + entry_index(gfn, level), 0, level};
+
+	s.e = tdpi_entry_load_table(s.ref);
+	return s;
+}
+
+/* Concatenated root pages are one array. */
+static inline struct spot spot_top(const struct tdp_root *root, tdpi_gfn_t gfn)
+{
+	struct spot s = {root->entries + (gfn >> level_shift(root->level)), 0, root->level};
+
+	s.e = tdpi_entry_load_table(s.ref);
+	return s;
+}
+
+/* Down to the first entry over gfn that is no table. No metadata is touched on the way: one load for each level. */
+static inline struct spot spot_below(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn)
+{
+	while (fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE) {
+		tdpi_entry_t *entries = tdpi_entries_at(mm, fmt_pa(s.e, s.level));
+
+		s.level--;
+		s.ref = entries + entry_index(gfn, s.level);
+		s.e = tdpi_entry_load_table(s.ref);
+	}
+	return s;
+}
+
+static inline struct spot spot_of(const struct tdp_mm *mm, const struct tdp_root *root,
+				  tdpi_gfn_t gfn)
+{
+	return spot_below(mm, spot_top(root, gfn), gfn);
 }
 
 struct iter {
@@ -106,7 +150,7 @@ static inline void iter_stale(struct iter *it)
 {
 	unsigned shift = level_shift(it->level + 1);
 
-	if (it->level == it->root->table->level)
+	if (it->level == it->root->level)
 		it->next = tdpi_min64(((it->next >> shift) + 1) << shift, it->end);
 	iter_restart(it);
 }
@@ -156,7 +200,7 @@ static inline void iter_knows_cuts(struct iter *it)
 /* From the current table's entry over it->next on: the next child table, or up, or the end. */
 static inline bool iter_move(struct iter *it)
 {
-	unsigned top = it->root->table->level;
+	unsigned top = it->root->level;
 
 	for (;;) {
 		unsigned shift = level_shift(it->level);
@@ -207,7 +251,7 @@ static inline bool iter_table(struct iter *it)
 		return false;
 	if (it->fresh) {
 		it->fresh = false;
-		iter_enter(it, root_table(it->root, it->next), it->root->table->level);
+		iter_enter(it, root_table(it->root, it->next), it->root->level);
 		return true;
 	}
 	return iter_move(it);

@@ -9,38 +9,51 @@
  * The entry that decides about gfn. A frozen one is being changed by somebody who holds the table's lock:
  * waiting for that lock is waiting for the answer, so a reader never reports a hole that is none.
  */
-static uint64_t deciding_entry(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
-			       unsigned *level)
+static TDPI_COLD struct spot thawed_entry(const struct tdp_mm *mm, const struct tdp_root *root,
+					  tdpi_gfn_t gfn)
 {
-	struct tdpi_table *t = root_table(root, gfn);
+	struct spot s = spot_of(mm, root, gfn);
 
-	for (;;) {
-		const tdpi_entry_t *ref = tdpi_table_entries(mm, t) + entry_index(gfn, t->level);
-		uint64_t e = tdpi_entry_load_table(ref);
+	while (fmt_kind(s.e, s.level) == TDP_ENTRY_FROZEN) {
 		struct tdpi_locked l;
 
-		switch (fmt_kind(e, t->level)) {
-		case TDP_ENTRY_TABLE: t = table_below(mm, e, t->level); continue;
-		case TDP_ENTRY_FROZEN:
-			if (tdpi_table_lock(mm, t, &l))
-				tdpi_table_unlock(mm, l);
-			else
-				t = root_table(root, gfn);
-			continue;
-		default: *level = t->level; return e;
-		}
+		if (tdpi_table_lock(mm, tdpi_table_of(mm, s.ref), &l))
+			tdpi_table_unlock(mm, l);
+		s = spot_of(mm, root, gfn);
 	}
+	return s;
 }
 
-static bool translate(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t gfn,
+static inline struct spot deciding_entry(const struct tdp_mm *mm, const struct tdp_root *root,
+					 tdpi_gfn_t gfn)
+{
+	struct spot s = spot_of(mm, root, gfn);
+
+	if (tdpi_unlikely(fmt_kind(s.e, s.level) == TDP_ENTRY_FROZEN))
+		s = thawed_entry(mm, root, gfn);
+	return s;
+}
+
+static bool translate(const struct tdp_mm *mm, const struct tdp_root *root, tdpi_gfn_t gfn,
 		      struct tdp_mapping *out)
 {
-	unsigned level;
-	uint64_t e = deciding_entry(mm, root, gfn, &level);
+	struct spot s = deciding_entry(mm, root, gfn);
 
-	if (fmt_kind(e, level) != TDP_ENTRY_LEAF)
+	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF)
 		return false;
-	leaf_info(e, level, gfn, mm->encrypt_mask, out);
+	leaf_info(s.e, s.level, gfn, mm->encrypt_mask, out);
+	return true;
+}
+
+static bool present(const struct tdp_mm *mm, const struct tdp_root *root, struct tdpi_map *m)
+{
+	struct spot s = deciding_entry(mm, root, m->gfn);
+
+	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF)
+		return false;
+	m->leaf = s.e;
+	m->leaf_level = s.level;
+	m->next = ((m->gfn >> level_shift(s.level)) + 1) << level_shift(s.level);
 	return true;
 }
 

@@ -98,6 +98,13 @@ static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t sta
 	return false;
 }
 
+/* For the one who asked for the fault's result. */
+static inline void found_leaf(struct tdpi_map *m, struct tdpi_locked l, const tdpi_entry_t *ref)
+{
+	m->leaf = tdpi_entry_load(ref);
+	m->leaf_level = l.t->level;
+}
+
 /* ---- fast: no backing needed ---- */
 
 static int fast_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
@@ -134,29 +141,22 @@ static int fast_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *r
 static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
 		struct tdpi_map *m)
 {
-	struct tdpi_table *t = root_table(root, m->gfn);
-	unsigned level = t->level;
+	struct spot s = spot_of(op->mm, root, m->gfn);
 	struct tdpi_locked l;
-	tdpi_entry_t *ref;
-	uint64_t e;
 	int ret;
 
-	for (;; t = table_below(op->mm, e, level), level--) {
-		ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, level);
-		e = tdpi_entry_load_table(ref);
-		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
-			break;
-	}
-	if (fmt_kind(e, level) == TDP_ENTRY_MMIO && !slot && fmt_mmio_gen(e, level) == m->mmio_gen)
+	m->at = tdpi_table_of(op->mm, s.ref);
+	if (fmt_kind(s.e, s.level) == TDP_ENTRY_MMIO && !slot &&
+	    fmt_mmio_gen(s.e, s.level) == m->mmio_gen)
 		return TDP_FAULT_MMIO;
-	if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fault_lock(op, t, &l))
+	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF || !fault_lock(op, m->at, &l))
 		return TDP_ENOENT;
-	ret = fast_locked(op, l, ref, slot, m);
+	ret = fast_locked(op, l, s.ref, slot, m);
 	if (ret >= 0)
-		leaf_info(tdpi_entry_load(ref), level, m->gfn, op->mm->encrypt_mask, &m->leaf);
+		found_leaf(m, l, s.ref);
 	tdpi_table_unlock(op->mm, l);
 	if (ret >= 0)
-		flush_local(op, m->gfn, level);
+		flush_local(op, m->gfn, s.level);
 	return ret;
 }
 
@@ -284,14 +284,13 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 		if (one == TDP_FAULT_FIXED)
 			ret = one;
 		if (gfn == start)
-			leaf_info(tdpi_entry_load(ref), level, m->gfn, op->mm->encrypt_mask,
-				  &m->leaf);
+			found_leaf(m, l, ref);
 		gfn += level_pages(level);
 		/* Level and ownership were looked at for the first leaf; each further one qualifies by itself. */
 	} while (gfn < end && (level == 0 ? !tdpi_slot_owner(m->slot, gfn)
 					  : tdpi_slot_level(op->mm, m->slot, gfn, level) == level));
 	m->next = gfn;
-	m->writable = m->leaf.prot & TDP_W;
+	m->writable = fmt_perm(m->leaf, level, op->mm->ad) & TDP_W;
 	tdpi_table_unlock(op->mm, l);
 	/* Nothing was there: nothing can be cached. */
 	if (m->raised && ret >= 0 && ret != MAP_AGAIN)
@@ -354,36 +353,36 @@ static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *r
 	}
 }
 
-/* One walk down to m->level. MAP_AGAIN: start again. */
+/*
+ * Down to m->level, from where fast has come to or from the root. MAP_AGAIN: start again at the root. A table that
+ * was cut off meanwhile shows when it is locked.
+ */
 static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
 		    struct owed_seen *seen)
 {
-	struct tdpi_table *t = root_table(root, m->gfn);
-	struct tdpi_locked l;
+	struct spot s =
+		m->at ? spot_in(op->mm, m->at, m->at->level, m->gfn) : spot_top(root, m->gfn);
 
+	m->at = NULL;
 	for (;;) {
-		unsigned level = t->level;
-		tdpi_entry_t *ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, level);
-		uint64_t e = tdpi_entry_load_table(ref);
+		struct tdpi_locked l;
+		struct tdpi_table *t;
 		int ret;
 
-		if (fmt_kind(e, level) == TDP_ENTRY_TABLE) {
-			/* Smaller pages are here already: a fault makes its own small one beside them. */
-			if (level == m->level)
-				m->level = level - 1;
-			while (!(FMT_LEAF_LEVELS >> m->level & 1))
-				m->level--;
-			t = table_below(op->mm, e, level);
-			continue;
-		}
-		if (level == m->level) {
+		s = spot_below(op->mm, s, m->gfn);
+		/* Smaller pages are here already: a fault makes its own small one beside them. */
+		while (s.level < m->level || !(FMT_LEAF_LEVELS >> m->level & 1))
+			m->level--;
+		t = tdpi_table_of(op->mm, s.ref);
+		if (s.level == m->level) {
 			if (!fault_lock(op, t, &l))
 				return MAP_AGAIN;
 			return map_run(op, l, m, seen);
 		}
-		ret = map_descend(op, t, ref, e, m, seen);
-		if (ret || (fmt_kind(e, level) == TDP_ENTRY_LEAF && m->prefetch))
+		ret = map_descend(op, t, s.ref, s.e, m, seen);
+		if (ret || (fmt_kind(s.e, s.level) == TDP_ENTRY_LEAF && m->prefetch))
 			return ret;
+		s.e = tdpi_entry_load_table(s.ref);
 	}
 }
 

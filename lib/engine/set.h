@@ -49,7 +49,7 @@ static inline void note_dirty(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn
 			      uint64_t old)
 {
 	if (tdpi_unlikely(tdpi_load_relaxed(&op->mm->dbit_logs) != 0) && fmt_dirty(old, l.t->level))
-		tdpi_note_dirty(op->mm, tdp_role_as(l.t->role), gfn, level_pages(l.t->level));
+		tdpi_note_dirty(op->mm, l.t->root->as_id, gfn, level_pages(l.t->level));
 }
 
 /*

@@ -3,100 +3,120 @@
  * Who used and who wrote: write protection, dirty bits, aging. Template.
  *
  * Bits are cleared under the table's lock: by a plain store where the MMU has no bit left to set, else by
- * one atomic AND, so that nothing the MMU sets meanwhile is lost (A6).
+ * one atomic AND, so that nothing the MMU sets meanwhile is lost (A6). Loops are over runs of one table's entries, with
+ * what belongs to the run as a whole (flush, log, sync) done once behind them; they are compiled for 4K pages by
+ * themselves, where almost all entries are.
  */
 #ifndef TDPI_ENGINE_TRACK_H
 #define TDPI_ENGINE_TRACK_H
 
 #include "engine/huge.h"
+#include "engine/run.h"
 
 /*
  * Who promises that the next write is noticed takes over what others have removed here and not flushed: through
  * that, too, a vCPU could still write.
  */
-static inline void take_over(struct tdpi_op *op, struct tdpi_locked l, const struct iter *it,
-			     struct tdpi_span span)
+static inline void take_over(const struct run *r, struct tdpi_span span, unsigned level)
 {
-	tdpi_gfn_t end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
-
-	tdpi_gather_owed(&op->gather, l, tdpi_max64(it->gfn, span.start),
-			 tdpi_min64(end, span.end));
+	tdpi_gather_owed(&r->op->gather, r->l,
+			 tdpi_max64(r->gfn + r->from * level_pages(level), span.start),
+			 tdpi_min64(r->gfn + r->end * level_pages(level), span.end));
 }
 
-/* Clear bits in a present leaf; the answer is what it was before. */
-static inline uint64_t clear_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-				  uint64_t old, uint64_t bits)
+/* Clear bits in a present leaf of a run; the answer is what it was before. */
+TDPI_ALWAYS_INLINE uint64_t clear_leaf(struct run *r, unsigned i, uint64_t old, unsigned level,
+				       uint64_t bits)
 {
-	if (fmt_volatile(old, l.t->level, op->mm->ad) == 0)
-		tdpi_entry_overwrite(l, ref, old & ~bits);
+	tdpi_entry_t *ref = &r->entries[i];
+
+	r->changed = true;
+	if (fmt_volatile(old, level, r->ad) == 0)
+		tdpi_entry_overwrite(r->l, ref, old & ~bits);
 	else
 		old = tdpi_entry_clear(ref, bits);
-	sync_entry(op->mm, ref);
 	return old;
 }
+
+/* Is the leaf only partly inside? Never at 4K. */
+TDPI_ALWAYS_INLINE bool cut_by(struct tdpi_span span, tdpi_gfn_t gfn, unsigned level)
+{
+	return level > 0 && (gfn < span.start || span.end - gfn < level_pages(level));
+}
+
+/*
+ * fn(arguments …, level), false if the table was cut off. At 4K, where almost all entries are, the level is a
+ * constant.
+ */
+#define BY_LEVEL(fn, it, ...)                                                                      \
+	((it)->level == 0 ? fn(__VA_ARGS__, it, 0) : fn(__VA_ARGS__, it, (it)->level))
+
+/* ---- write protection ---- */
 
 /*
  * Whoever promises that the next write is noticed flushes every leaf that is not writable too: it may have lost W
  * a moment ago, to somebody who has not flushed yet, or to aging and collapse, which do not hurry.
  */
-static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-			 tdpi_gfn_t gfn, uint64_t old)
+TDPI_ALWAYS_INLINE void protect_leaf(struct run *r, struct run_dirty *dirty, unsigned i, uint64_t e,
+				     unsigned level)
 {
-	unsigned level = l.t->level;
 	uint64_t bits =
 		fmt_w_bits(level); /* all of them: the MMU may set one just now (arm64 DBM) */
 
-	if (old & bits) {
-		old = clear_leaf(op, l, ref, old, bits);
-		note_dirty(op, l, gfn, old);
-	}
-	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+	if (e & bits)
+		run_note_dirty(r, dirty, i, clear_leaf(r, i, e, level, bits), level);
+	run_flush(r, i, 1);
 }
 
 /* W and the engine's right to grant it go: writes are tracked. */
-static void track_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+TDPI_ALWAYS_INLINE void track_leaf(struct run *r, struct run_dirty *dirty, unsigned i, uint64_t old,
+				   unsigned level)
 {
-	unsigned level = l.t->level;
-	uint64_t old = tdpi_entry_load(ref), e;
+	uint64_t e;
 
 	do
 		e = fmt_set_mmu_w(fmt_wrprot(old, level), level, false);
-	while (e != old && !tdpi_entry_update(l, ref, &old, e));
+	while (e != old && !tdpi_entry_update(r->l, &r->entries[i], &old, e));
 	if (e != old) {
-		sync_entry(op->mm, ref);
-		note_dirty(op, l, gfn, old);
+		r->changed = true;
+		run_note_dirty(r, dirty, i, old, level);
 	}
-	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+	run_flush(r, i, 1);
 }
 
 /*
- * One run; false: the table was cut off. A leaf that is only partly inside is split; should the tables that the
- * caller counted for that not suffice (it came back as a huge one meanwhile), all of it is protected: whoever
- * writes to the rest faults once and gets W back.
+ * A leaf that is only partly inside is split; should the tables that the caller counted for that not suffice (it came
+ * back as a huge one meanwhile), all of it is protected: whoever writes to the rest faults once and gets W back.
  */
-static bool protect_run(struct tdpi_op *op, const struct iter *it, struct tdpi_span span,
-			bool track)
+TDPI_ALWAYS_INLINE bool protect_run(struct tdpi_op *op, struct tdpi_span span, bool track,
+				    const struct iter *it, unsigned level)
 {
-	tdpi_gfn_t gfn = it->gfn;
-	struct tdpi_locked l;
+	struct run r = run_of(op, it);
+	struct run_dirty dirty;
 
-	if (!tdpi_table_lock(op->mm, it->t, &l))
+	if (!run_lock(&r, it->t, &dirty))
 		return false;
-	take_over(op, l, it, span);
-	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
-		uint64_t e = tdpi_entry_load(&it->entries[i]);
+	take_over(&r, span, level);
+	for (unsigned i = r.from; i < r.end; i++) {
+		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
+		uint64_t e;
 
-		if (fmt_kind(e, it->level) != TDP_ENTRY_LEAF)
+		if (!track && !r.log && run_settled(&r, i, level, fmt_d_bits(level))) {
+			run_clear_settled(&r, i, fmt_w_bits(level));
+			i += 7;
 			continue;
-		if ((gfn < span.start || span.end - gfn < level_pages(it->level)) &&
-		    op->cache->count >= split_tables(it->level))
-			split_locked(op, l, &it->entries[i], gfn);
+		}
+		e = tdpi_entry_load(&r.entries[i]);
+		if (fmt_kind(e, level) != TDP_ENTRY_LEAF)
+			continue;
+		if (cut_by(span, gfn, level) && op->cache->count >= split_tables(level))
+			split_locked(op, r.l, &r.entries[i], gfn);
 		else if (track)
-			track_leaf(op, l, &it->entries[i], gfn);
+			track_leaf(&r, &dirty, i, e, level);
 		else
-			protect_leaf(op, l, &it->entries[i], gfn, e);
+			protect_leaf(&r, &dirty, i, e, level);
 	}
-	tdpi_table_unlock(op->mm, l);
+	run_end(&r, &dirty, level, TDP_FLUSH_PERMISSION, true);
 	return true;
 }
 
@@ -107,7 +127,7 @@ static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
-		if (protect_run(op, &it, span, track))
+		if (BY_LEVEL(protect_run, &it, op, span, track))
 			iter_breathe(&it, op);
 		else
 			iter_stale(&it);
@@ -122,76 +142,142 @@ static inline bool bit_of(const uint64_t *bits, uint64_t i)
 	return bits[i / 64] >> i % 64 & 1;
 }
 
-static void set_bits(uint64_t *bits, uint64_t i, uint64_t n)
+static inline void set_bits(uint64_t *bits, uint64_t i, uint64_t n)
 {
-	for (; n > 0; i++, n--)
-		bits[i / 64] |= TDPI_BIT(i % 64);
+	while (n > 0) {
+		uint64_t part = tdpi_min64(64 - i % 64, n);
+
+		bits[i / 64] |= ~(uint64_t)0 >> (64 - part) << i % 64;
+		i += part;
+		n -= part;
+	}
 }
 
-/*
- * Logging by Dirty bit: OR the dirty leaves of a run into bits (from base on; NULL: nobody wants to know) and,
- * with clear, clean them. Huge leaves lose W instead: while logging, only 4K pages may be written.
- */
-static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-			 tdpi_gfn_t gfn, struct tdpi_span span, uint64_t *bits, tdpi_gfn_t base,
-			 bool clear)
+/* The part of a leaf that is inside. */
+static inline struct tdpi_span part_of(struct tdpi_span span, tdpi_gfn_t gfn, unsigned level)
 {
-	unsigned level = l.t->level;
-	tdpi_gfn_t start = tdpi_max64(gfn, span.start);
-	tdpi_gfn_t end = tdpi_min64(gfn + level_pages(level), span.end);
-	uint64_t e = tdpi_entry_load(ref), gone;
+	span.start = tdpi_max64(gfn, span.start);
+	span.end = tdpi_min64(gfn + level_pages(level), span.end);
+	return span;
+}
 
-	if (bits && fmt_dirty(e, level))
-		set_bits(bits, start - base, end - start);
-	if (!clear)
+static inline void set_part(uint64_t *bits, tdpi_gfn_t base, struct tdpi_span part)
+{
+	set_bits(bits, part.start - base, part.end - part.start);
+}
+
+/* Whose writes are asked for, or are to be noticed. */
+struct harvest {
+	struct tdpi_span span;
+	tdpi_gfn_t base;
+	uint64_t *bits; /* from base on: dirty frames are set; NULL: writes are to be noticed */
+	const uint64_t *only; /* then: of these frames, from base on; NULL: of all */
+	bool clear;           /* clean them, too */
+};
+
+/*
+ * Logging by Dirty bit: OR a dirty leaf into the bits and, with clear, clean it. Huge leaves lose W instead: while
+ * logging, only 4K pages may be written.
+ */
+TDPI_ALWAYS_INLINE void harvest_leaf(struct run *r, unsigned i, const struct harvest *h,
+				     unsigned level)
+{
+	tdpi_gfn_t gfn = r->gfn + i * level_pages(level);
+	struct tdpi_span part = part_of(h->span, gfn, level);
+	uint64_t e = tdpi_entry_load(&r->entries[i]), gone;
+
+	if (h->bits && fmt_dirty(e, level))
+		set_part(h->bits, h->base, part);
+	if (!h->clear)
 		return;
 	gone = level > 0 ? fmt_w_bits(level) : fmt_dirty(e, level) ? fmt_d_bits(level) : 0;
 	if (!(e & gone)) {
 		/* Arming: as protect_leaf(). A harvest leaves it to who took W. */
-		if (!bits && !(e & fmt_w_bits(level)))
-			tdpi_gather_range(&op->gather, start, end, TDP_FLUSH_PERMISSION);
+		if (!h->bits && !(e & fmt_w_bits(level)))
+			run_flush(r, i, 1);
 		return;
 	}
-	e = clear_leaf(op, l, ref, e, gone);
-	if (bits && fmt_dirty(e, level))
-		set_bits(bits, start - base, end - start);
+	e = clear_leaf(r, i, e, level, gone);
+	if (h->bits && fmt_dirty(e, level))
+		set_part(h->bits, h->base, part);
 	/* Of a huge page that is partly outside, the rest's dirtiness must not go with it. */
-	if (level > 0 && fmt_dirty(e, level) && (start != gfn || end != gfn + level_pages(level)))
-		tdpi_note_dirty(op->mm, tdp_role_as(l.t->role), gfn, level_pages(level));
-	tdpi_gather_range(&op->gather, start, end, TDP_FLUSH_DIRTY);
+	if (cut_by(h->span, gfn, level) && fmt_dirty(e, level))
+		tdpi_note_dirty(r->op->mm, r->l.t->root->as_id, gfn, level_pages(level));
+	run_flush(r, i, 1);
+}
+
+/* A harvest only has to do with leaves that are dirty, or huge and writable: the others are passed over. */
+TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
+				    const struct iter *it, unsigned level)
+{
+	uint64_t bits = level > 0 ? fmt_w_bits(level) | fmt_d_bits(level) : fmt_d_bits(level);
+	struct run r = run_of(op, it);
+	struct run_dirty dirty;
+
+	if (!run_lock(&r, it->t, &dirty))
+		return false;
+	take_over(&r, h->span, level);
+	for (unsigned i = r.from; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
+		if (h->clear && run_settled(&r, i, level, bits)) {
+			set_bits(h->bits, r.gfn + i - h->base, 8);
+			run_clear_settled(&r, i, bits);
+			i += 7;
+		} else if (fmt_kind(tdpi_entry_load(&r.entries[i]), level) == TDP_ENTRY_LEAF) {
+			harvest_leaf(&r, i, h, level);
+		}
+	}
+	run_end(&r, &dirty, level, TDP_FLUSH_DIRTY, true);
+	return true;
 }
 
 static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, uint64_t *bits,
 		   tdpi_gfn_t base, bool clear)
 {
+	struct harvest h = {.span = span, .bits = bits, .base = base, .clear = clear};
 	struct iter it;
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
-		tdpi_gfn_t gfn = it.gfn;
-		struct tdpi_locked l;
-
-		if (!tdpi_table_lock(op->mm, it.t, &l)) {
+		if (BY_LEVEL(harvest_run, &it, op, &h))
+			iter_breathe(&it, op);
+		else
 			iter_stale(&it);
-			continue;
-		}
-		take_over(op, l, &it, span);
-		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level))
-			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF)
-				harvest_leaf(op, l, &it.entries[i], gfn, span, bits, base, clear);
-		tdpi_table_unlock(op->mm, l);
-		iter_breathe(&it, op);
 	}
 	return TDP_OK;
 }
 
-/* Any bit of [start, end) set? */
-static bool any_bit(const uint64_t *bits, uint64_t start, uint64_t end)
+/* Any bit of the part set? */
+static inline bool any_bit(const uint64_t *bits, tdpi_gfn_t base, struct tdpi_span part)
 {
-	for (; start < end; start++)
-		if (bit_of(bits, start))
+	for (; part.start < part.end; part.start++)
+		if (bit_of(bits, part.start - base))
 			return true;
 	return false;
+}
+
+TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, bool by_d,
+				  const struct iter *it, unsigned level)
+{
+	struct run r = run_of(op, it);
+	struct run_dirty dirty;
+
+	if (!run_lock(&r, it->t, &dirty))
+		return false;
+	take_over(&r, h->span, level);
+	for (unsigned i = r.from; i < r.end; i++) {
+		struct tdpi_span part = part_of(h->span, r.gfn + i * level_pages(level), level);
+		uint64_t e = tdpi_entry_load(&r.entries[i]);
+
+		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
+		    (h->only && !any_bit(h->only, h->base, part)))
+			continue;
+		if (by_d)
+			harvest_leaf(&r, i, h, level);
+		else
+			protect_leaf(&r, &dirty, i, e, level);
+	}
+	run_end(&r, &dirty, level, by_d ? TDP_FLUSH_DIRTY : TDP_FLUSH_PERMISSION, true);
+	return true;
 }
 
 /*
@@ -201,98 +287,95 @@ static bool any_bit(const uint64_t *bits, uint64_t start, uint64_t end)
 static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		 const uint64_t *bits, tdpi_gfn_t base, bool by_d)
 {
+	struct harvest h = {.span = span, .only = bits, .base = base, .clear = true};
 	struct iter it;
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
-		tdpi_gfn_t gfn = it.gfn;
-		struct tdpi_locked l;
-
-		if (!tdpi_table_lock(op->mm, it.t, &l)) {
+		if (BY_LEVEL(rearm_run, &it, op, &h, by_d))
+			iter_breathe(&it, op);
+		else
 			iter_stale(&it);
-			continue;
-		}
-		take_over(op, l, &it, span);
-		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level)) {
-			tdpi_gfn_t start = tdpi_max64(gfn, span.start);
-			tdpi_gfn_t end = tdpi_min64(gfn + level_pages(it.level), span.end);
-			uint64_t e = tdpi_entry_load(&it.entries[i]);
-
-			if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF ||
-			    (bits && !any_bit(bits, start - base, end - base)))
-				continue;
-			if (by_d)
-				harvest_leaf(op, l, &it.entries[i], gfn, span, NULL, base, true);
-			else
-				protect_leaf(op, l, &it.entries[i], gfn, e);
-		}
-		tdpi_table_unlock(op->mm, l);
-		iter_breathe(&it, op);
 	}
 	return TDP_OK;
 }
 
 /* ---- aging ---- */
 
-static void age_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn,
-		     uint64_t e)
+TDPI_ALWAYS_INLINE void age_leaf(struct run *r, struct run_dirty *dirty, unsigned i, uint64_t e,
+				 unsigned level)
 {
-	unsigned level = l.t->level;
-
-	if (op->mm->ad & TDPI_HW_A) {
-		clear_leaf(op, l, ref, e, fmt_a_bits(level));
+	if (r->ad & TDPI_HW_A) {
+		clear_leaf(r, i, e, level, fmt_a_bits(level));
 	} else {
 		/* The MMU sets nothing here: no bit can be lost. W goes with it, so D is handed over. */
-		note_dirty(op, l, gfn, e);
-		tdpi_entry_overwrite(l, ref, fmt_old(e, level, op->mm->ad));
-		sync_entry(op->mm, ref);
+		r->changed = true;
+		run_note_dirty(r, dirty, i, e, level);
+		tdpi_entry_overwrite(r->l, &r->entries[i], fmt_old(e, level, r->ad));
 	}
-	if (op->mm->flags & TDP_MM_FLUSH_ON_AGE)
-		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_AGE);
+	run_flush(r, i, 1);
 }
 
-static void note_young(struct tdpi_age *age, tdpi_gfn_t gfn, unsigned level, struct tdpi_span span)
+/* One table's run. False: its table was cut off. */
+TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struct tdpi_age *age,
+				uint64_t *bitmap, const struct iter *it, unsigned level)
 {
-	tdpi_gfn_t start = tdpi_max64(gfn, span.start);
-	tdpi_gfn_t end = tdpi_min64(gfn + level_pages(level), span.end);
+	uint64_t bits = fmt_a_bits(level), young = 0;
+	struct run r = run_of(op, it);
+	struct run_dirty dirty;
+	unsigned i = tdpi_entries_find(r.entries, r.from, r.end, bits);
 
-	age->young++;
-	if (age->bitmap)
-		set_bits(age->bitmap, start - age->base, end - start);
-}
+	/* Looking needs no lock: only for a table in which something is young it is taken. */
+	if (i == r.end)
+		return true;
+	if (!run_lock(&r, it->t, &dirty))
+		return false;
+	for (; i < r.end; i = tdpi_entries_find(r.entries, i + 1, r.end, bits)) {
+		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
+		uint64_t e;
 
-/* One table's run. 1: a young leaf was found and that is all that is asked for; MAP_AGAIN: cut off. */
-static int age_run(struct tdpi_op *op, const struct iter *it, struct tdpi_span span,
-		   struct tdpi_age *age)
-{
-	tdpi_gfn_t gfn = it->gfn;
-	struct tdpi_locked l = {NULL};
-
-	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
-		uint64_t e = tdpi_entry_load(&it->entries[i]);
-
-		if (fmt_kind(e, it->level) != TDP_ENTRY_LEAF || !fmt_accessed(e, it->level))
+		if (r.ad & TDPI_HW_A && run_settled(&r, i, level, bits)) {
+			run_clear_settled(&r, i, bits);
+			if (bitmap)
+				set_bits(bitmap, gfn - age->base, 8);
+			young += 8;
+			i += 7;
 			continue;
-		if (age->mode & TDPI_AGE_FIRST) {
-			age->young = 1;
-			return 1;
 		}
-		if (age->mode & TDPI_AGE_CLEAR) {
-			/* Looking needs no lock; the first young leaf takes it, and is looked at again. */
-			if (!l.t && !tdpi_table_lock(op->mm, it->t, &l))
-				return MAP_AGAIN;
-			e = tdpi_entry_load(&it->entries[i]);
-			if (fmt_kind(e, it->level) != TDP_ENTRY_LEAF || !fmt_accessed(e, it->level))
-				continue;
-			age_leaf(op, l, &it->entries[i], gfn, e);
-		}
-		note_young(age, gfn, it->level, span);
+		e = tdpi_entry_load(&r.entries[i]);
+		if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fmt_accessed(e, level))
+			continue;
+		young++;
+		age_leaf(&r, &dirty, i, e, level);
+		if (bitmap)
+			set_part(bitmap, age->base, part_of(span, gfn, level));
 	}
-	if (l.t)
-		tdpi_table_unlock(op->mm, l);
-	return 0;
+	run_end(&r, &dirty, level, TDP_FLUSH_AGE, op->mm->flags & TDP_MM_FLUSH_ON_AGE);
+	age->young += young;
+	return true;
 }
 
+/* The same without changing anything; without a lock, too. True: one is young, and that is all that was asked. */
+static bool look_run(struct tdpi_span span, struct tdpi_age *age, const struct iter *it)
+{
+	unsigned level = it->level, i = it->first, end = it->last + 1;
+
+	for (; (i = tdpi_entries_find(it->entries, i, end, fmt_a_bits(level))) < end; i++) {
+		uint64_t e = tdpi_entry_load(&it->entries[i]);
+		tdpi_gfn_t gfn = it->gfn + (i - it->first) * level_pages(level);
+
+		if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fmt_accessed(e, level))
+			continue;
+		age->young++;
+		if (age->mode & TDPI_AGE_FIRST)
+			return true;
+		if (age->bitmap)
+			set_part(age->bitmap, age->base, part_of(span, gfn, level));
+	}
+	return false;
+}
+
+/* 1: a young leaf was found and that is all that is asked for. */
 static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	       struct tdpi_age *age)
 {
@@ -300,14 +383,22 @@ static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
-		int ret = FMT_LEAF_LEVELS >> it.level & 1 ? age_run(op, &it, span, age) : 0;
+		bool there = true;
 
-		if (ret == 1)
-			return 1;
-		if (ret == MAP_AGAIN)
-			iter_stale(&it);
-		else
+		if (!(FMT_LEAF_LEVELS >> it.level & 1))
+			;
+		else if (!(age->mode & TDPI_AGE_CLEAR)) {
+			if (look_run(span, age, &it))
+				return 1;
+		} else if (age->bitmap) {
+			there = BY_LEVEL(age_run, &it, op, span, age, age->bitmap);
+		} else {
+			there = BY_LEVEL(age_run, &it, op, span, age, NULL);
+		}
+		if (there)
 			iter_breathe(&it, op);
+		else
+			iter_stale(&it);
 	}
 	return TDP_OK;
 }

@@ -313,7 +313,7 @@ static uint64_t collect(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_tab
 		if (kind == TDP_ENTRY_TABLE)
 			n += collect(mm, table_below(mm, e, level), free_list);
 		else if (kind == TDP_ENTRY_LEAF && dirty && fmt_dirty(e, level))
-			tdpi_note_dirty(mm, tdp_role_as(t->role), t->gfn + i * level_pages(level),
+			tdpi_note_dirty(mm, t->root->as_id, t->gfn + i * level_pages(level),
 					level_pages(level));
 	}
 	t->next = *free_list;

@@ -129,6 +129,9 @@ struct tdpi_root_geom {
  *          the bits the MMU could still set in this entry now (0: plain store is safe; always 0 in
  *          what is not present for the MMU, and in a fresh fmt_table); arm64 with HW_D: S2AP.W when
  *          DBM is set and W clear
+ *   uint64_t fmt_settled(unsigned ad)
+ *          a word of level 0 that has all of these bits is a leaf whose fmt_volatile() is 0 (not every such leaf has
+ *          them); 0: there are no such bits
  *   bool fmt_valid(uint64_t e, unsigned level, unsigned pa_bits)
  *          no reserved bit, no illegal combination
  *   bool fmt_mt_ok(uint32_t prot)  the memory type can be said

@@ -47,6 +47,7 @@ TDPI_FMT_IS(fmt_wrprot, uint64_t (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_mkwrite, uint64_t (*)(uint64_t, unsigned, unsigned));
 TDPI_FMT_IS(fmt_set_mmu_w, uint64_t (*)(uint64_t, unsigned, bool));
 TDPI_FMT_IS(fmt_volatile, uint64_t (*)(uint64_t, unsigned, unsigned));
+TDPI_FMT_IS(fmt_settled, uint64_t (*)(unsigned));
 TDPI_FMT_IS(fmt_valid, bool (*)(uint64_t, unsigned, unsigned));
 TDPI_FMT_IS(fmt_mt_ok, bool (*)(uint32_t));
 TDPI_FMT_IS(fmt_live_change_ok, bool (*)(uint64_t, uint64_t, unsigned, unsigned));

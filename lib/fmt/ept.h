@@ -314,6 +314,12 @@ static inline uint64_t ept_volatile(uint64_t e, unsigned level, unsigned ad)
 	return set & ~e;
 }
 
+/* D stands only beside W. */
+static inline uint64_t ept_settled(unsigned ad)
+{
+	return ad & TDPI_HW_A ? EPT_R | EPT_A | EPT_D : EPT_R;
+}
+
 static inline bool ept_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
 	uint64_t size_lg2 = TDP_PAGE_LG2 + FMT_INDEX_LG2 * (uint64_t)level;
@@ -412,6 +418,7 @@ static inline void ept_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_mkwrite ept_mkwrite
 #define fmt_set_mmu_w ept_set_mmu_w
 #define fmt_volatile ept_volatile
+#define fmt_settled ept_settled
 #define fmt_valid ept_valid
 #define fmt_mt_ok ept_mt_ok
 #define fmt_live_change_ok ept_live_change_ok

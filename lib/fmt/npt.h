@@ -251,6 +251,12 @@ static inline uint64_t npt_volatile(uint64_t e, unsigned level, unsigned ad)
 	return set & ~e;
 }
 
+static inline uint64_t npt_settled(unsigned ad)
+{
+	(void)ad;
+	return NPT_P | NPT_A | NPT_D;
+}
+
 static inline bool npt_mt_ok(uint32_t prot)
 {
 	uint32_t mt = prot & TDP_MT_MASK;
@@ -348,6 +354,7 @@ static inline void npt_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_mkwrite npt_mkwrite
 #define fmt_set_mmu_w npt_set_mmu_w
 #define fmt_volatile npt_volatile
+#define fmt_settled npt_settled
 #define fmt_valid npt_valid
 #define fmt_mt_ok npt_mt_ok
 #define fmt_live_change_ok npt_live_change_ok

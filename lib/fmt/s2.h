@@ -294,6 +294,11 @@ static inline uint64_t s2_volatile(uint64_t e, unsigned level, unsigned ad)
 	return set & ~e;
 }
 
+static inline uint64_t s2_settled(unsigned ad)
+{
+	return S2_VALID | (ad & TDPI_HW_A ? S2_AF : 0) | (ad & TDPI_HW_D ? S2_W : 0);
+}
+
 static inline bool s2_leaf_valid(uint64_t e, unsigned level, unsigned pa_bits)
 {
 	uint64_t size_lg2 = TDP_PAGE_LG2 + FMT_INDEX_LG2 * (uint64_t)level;
@@ -419,6 +424,7 @@ static inline void s2_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_mkwrite s2_mkwrite
 #define fmt_set_mmu_w s2_set_mmu_w
 #define fmt_volatile s2_volatile
+#define fmt_settled s2_settled
 #define fmt_valid s2_valid
 #define fmt_mt_ok s2_mt_ok
 #define fmt_live_change_ok s2_live_change_ok

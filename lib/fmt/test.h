@@ -297,6 +297,13 @@ static inline uint64_t tst_volatile(uint64_t e, unsigned level, unsigned ad)
 	return tst_out(set & ~v, level);
 }
 
+/* Absence is a bit that is set here, so there is nothing that only leaves have. */
+static inline uint64_t tst_settled(unsigned ad)
+{
+	(void)ad;
+	return 0;
+}
+
 static inline bool tst_leaf_valid(uint64_t v, unsigned level, unsigned pa_bits)
 {
 	uint64_t pa = (v & TST_PA) >> TST_PA_SHIFT << TDP_PAGE_LG2;
@@ -389,6 +396,7 @@ static inline void tst_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_mkwrite tst_mkwrite
 #define fmt_set_mmu_w tst_set_mmu_w
 #define fmt_volatile tst_volatile
+#define fmt_settled tst_settled
 #define fmt_valid tst_valid
 #define fmt_mt_ok tst_mt_ok
 #define fmt_live_change_ok tst_live_change_ok

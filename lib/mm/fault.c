@@ -6,6 +6,7 @@
  * checks the sequence again under the lock of the table it writes in. Before the backing is asked, and after, a look
  * without the lock saves what would be in vain.
  */
+#include "mm/op.h"
 #include "mm/root.h"
 #include "mm/slot.h"
 #include "mm/struct.h"
@@ -81,13 +82,10 @@ static int before_backing(struct attempt *a, struct tdpi_slot *slot)
 		return TDP_FAULT_READONLY;
 	if (slot && m->access & TDP_W && tdpi_slot_tracked(slot, m->gfn))
 		return TDP_FAULT_TRACKED;
-	if (m->prefetch && slot) {
+	if (m->prefetch && slot)
 		/* What is mapped stays as it is, so its backing need not be asked. */
-		if (!a->op->mm->engine->translate(a->op->mm, a->root, m->gfn, &m->leaf))
-			return TDP_ENOENT;
-		m->next = (m->leaf.gpa >> TDP_PAGE_LG2) + TDPI_BIT(m->leaf.lg2 - TDP_PAGE_LG2);
-		return TDP_FAULT_SPURIOUS;
-	}
+		return a->op->mm->engine->present(a->op->mm, a->root, m) ? TDP_FAULT_SPURIOUS
+									 : TDP_ENOENT;
 	ret = a->op->mm->engine->fast(a->op, a->root, slot, m);
 	if (ret != TDP_ENOENT) {
 		tdpi_count(a->op->counts, fault_fast, ret == TDP_FAULT_FIXED);
@@ -119,27 +117,47 @@ static void let_go(struct attempt *a, struct tdpi_slot *slot)
  */
 static bool stale(struct attempt *a)
 {
-	bool yes = tdpi_invalidated(a->op->mm, a->map.gfn, 1, a->map.seq);
-
-	tdpi_count(a->op->counts, fault_prechecked, yes);
-	return yes;
+	if (tdpi_likely(!tdpi_invalidated(a->op->mm, a->map.gfn, 1, a->map.seq)))
+		return false;
+	tdpi_count(a->op->counts, fault_prechecked, 1);
+	return true;
 }
 
-/* Linear: arithmetic. Else ask, outside the section (which is left and entered again). */
-static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
+/* May the access be granted by memory that can do `can`? */
+static int allowed(const struct attempt *a, const struct tdpi_slot *slot, uint32_t can)
+{
+	if (tdpi_slot_readonly(slot))
+		can &= ~TDP_W;
+	/* Populate asks as a reader, but nobody reads: execute-only memory is mapped as what it is. */
+	if (a->map.prefetch)
+		can |= TDP_R;
+	return a->map.access & ~can & TDP_RWX ? TDP_EACCES : TDP_OK;
+}
+
+/* Linear: arithmetic. The slot was checked when it was added, the level says what is congruent. */
+static int linear(struct attempt *a, const struct tdpi_slot *slot, unsigned level)
+{
+	struct tdpi_map *m = &a->map;
+
+	if (stale(a))
+		return TDP_FAULT_RETRY;
+	m->pfn = slot->pfn + (m->gfn - slot->base);
+	m->prot = slot->prot;
+	m->level = level;
+	m->end = slot->base + slot->pages;
+	return allowed(a, slot, slot->prot);
+}
+
+/* Ask, outside the section (which is left and entered again). */
+static int ask(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 {
 	const struct tdp_mm *mm = a->op->mm;
 	int ret;
 
-	if (!slot->ops.resolve) {
-		a->page.pa = (slot->pfn + (a->map.gfn - slot->base)) << TDP_PAGE_LG2;
-		a->page.lg2 = TDP_PAGE_LG2 + tdpi_level_shift(mm, level);
-		a->page.prot = slot->prot;
-		return TDP_OK;
-	}
 	if (stale(a))
 		return TDP_FAULT_RETRY;
 	hold(a, slot);
+	a->map.at = NULL; /* found in the section that ends here */
 	tdpi_rcu_unlock(mm);
 	tdpi_count(a->op->counts, resolves, 1);
 	ret = tdpi_resolve(mm, slot, a->map.gfn, TDP_PAGE_LG2 + tdpi_level_shift(mm, level),
@@ -151,26 +169,20 @@ static int backing(struct attempt *a, struct tdpi_slot *slot, unsigned level)
 		return ret == TDP_EAGAIN ? TDP_FAULT_RETRY : ret < 0 ? ret : TDP_EFAULT;
 	}
 	a->slot = slot;
-	return TDP_OK;
+	return stale(a) ? TDP_FAULT_RETRY : TDP_OK;
 }
 
 /* Is the answer something we can map, for this access? */
 static int check_page(const struct attempt *a, const struct tdpi_slot *slot)
 {
 	const struct tdp_mm *mm = a->op->mm;
-	uint32_t can = a->page.prot & TDP_RWX;
 
 	if (a->page.pa & (TDP_PAGE_SIZE - 1) || a->page.lg2 < TDP_PAGE_LG2 ||
 	    a->page.pa >> (mm->caps.pa_bits - 1) > 1)
 		return TDP_EFAULT;
 	if (!mm->engine->prot_ok(a->page.prot, mm->caps.flags))
 		return TDP_EFAULT;
-	if (tdpi_slot_readonly(slot))
-		can &= ~TDP_W;
-	/* Populate asks as a reader, but nobody reads: execute-only memory is mapped as what it is. */
-	if (a->map.prefetch)
-		can |= TDP_R;
-	return a->map.access & ~can ? TDP_EACCES : TDP_OK;
+	return allowed(a, slot, a->page.prot);
 }
 
 /* The largest leaf that slot, backing and congruence allow. */
@@ -188,6 +200,25 @@ static unsigned pick_level(const struct attempt *a, unsigned max)
 			return level;
 	}
 	return 0;
+}
+
+static int resolved(struct attempt *a, struct tdpi_slot *slot, unsigned level)
+{
+	struct tdpi_map *m = &a->map;
+	int ret = ask(a, slot, level);
+	uint64_t block;
+
+	if (!ret)
+		ret = check_page(a, slot);
+	if (ret)
+		return ret;
+	m->pfn = a->page.pa >> TDP_PAGE_LG2;
+	m->prot = a->page.prot;
+	m->level = pick_level(a, level);
+	/* Contiguous as far as the answer goes. */
+	block = TDPI_BIT(tdpi_min64(a->page.lg2, 63) - TDP_PAGE_LG2);
+	m->end = tdpi_min64((m->gfn & ~(block - 1)) + block, slot->base + slot->pages);
+	return TDP_OK;
 }
 
 /* Give the page back, exactly once for each lookup; outside the section. */
@@ -218,6 +249,7 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 	a->slot = NULL;
 	a->slot_id = ~(uint32_t)0;
 	a->later = false;
+	m->at = NULL;
 	tdpi_rcu_lock(mm);
 	if (tdpi_load_acquire(&a->root->invalid)) {
 		tdpi_rcu_unlock(mm);
@@ -229,29 +261,18 @@ static int attempt(struct attempt *a, tdpi_gfn_t end)
 	a->slot_id = slot ? slot->id : ~(uint32_t)0;
 	ret = before_backing(a, slot);
 	if (ret == TDP_ENOENT) {
+		m->slot = slot;
 		level = tdpi_slot_level(mm, slot, m->gfn, mm->levels - 1);
-		ret = backing(a, slot, level);
-		if (!ret)
-			ret = stale(a) ? TDP_FAULT_RETRY : check_page(a, slot);
+		ret = slot->ops.resolve ? resolved(a, slot, level) : linear(a, slot, level);
 		if (!ret) {
-			uint64_t block;
-
-			m->slot = slot;
-			m->pfn = a->page.pa >> TDP_PAGE_LG2;
-			m->prot = a->page.prot;
-			m->level = pick_level(a, level);
-			/* Contiguous as far as the answer goes; linear slots to their end. */
-			block = TDPI_BIT(tdpi_min64(a->page.lg2, 63) - TDP_PAGE_LG2);
-			m->end = slot->ops.resolve ? (m->gfn & ~(block - 1)) + block
-						   : slot->base + slot->pages;
-			m->end = tdpi_min64(m->end, slot->base + slot->pages);
 			m->end = tdpi_min64(m->end, end);
 			ret = mm->engine->map(a->op, a->root, m);
 		}
 	}
 	tdpi_rcu_unlock(mm);
 	/* Rights that were lowered in passing are flushed before anybody relies on it. */
-	tdpi_gather_finish(&a->op->gather);
+	if (!tdpi_gather_idle(&a->op->gather))
+		tdpi_gather_finish(&a->op->gather);
 	release(a, ret);
 	return ret;
 }
@@ -277,6 +298,8 @@ static int fault_check(const struct tdp_vcpu *v, const struct tdp_fault *f)
 static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
 			struct tdp_fault_result *r)
 {
+	const struct tdp_mm *mm = a->op->mm;
+	struct tdp_mapping leaf;
 	uint32_t size = r->size;
 
 	memset(r, 0, sizeof(*r));
@@ -286,17 +309,18 @@ static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
 	r->slot = a->slot_id;
 	if (outcome != TDP_FAULT_FIXED && outcome != TDP_FAULT_SPURIOUS)
 		return;
-	r->gpa = a->map.leaf.gpa;
-	r->lg2 = a->map.leaf.lg2;
-	r->pa = a->map.leaf.pa;
-	r->prot = a->map.leaf.prot;
+	mm->engine->leaf_info(a->map.leaf, a->map.leaf_level, a->map.gfn, mm->encrypt_mask, &leaf);
+	r->gpa = leaf.gpa;
+	r->lg2 = leaf.lg2;
+	r->pa = leaf.pa;
+	r->prot = leaf.prot;
 }
 
 int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_fault_result *result)
 {
 	struct tdp_fault f;
-	struct attempt a = {0};
-	struct tdpi_op op = {0};
+	struct attempt a; /* not zeroed as a whole: that would cost as much as all the rest */
+	struct tdpi_op op;
 	int ret;
 
 	if (!fault)
@@ -306,22 +330,23 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 		ret = TDP_EINVAL;
 	if (!ret)
 		ret = fault_check(v, &f);
-	if (!ret)
+	if (!ret && tdpi_unlikely(v->cache.count < v->mm->engine->fault_tables))
 		ret = tdpi_cache_topup(v->mm, &v->cache, v->mm->engine->fault_tables);
 	if (ret)
 		return ret;
-	op.mm = v->mm;
-	op.cache = &v->cache;
-	op.counts = &v->counts;
+	tdpi_op_begin(&op, v->mm, &v->cache, &v->counts);
 	op.vcpu_cookie = v->cookie;
 	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts);
 	a.op = &op;
 	a.vcpu = v;
 	a.root = v->root;
-	a.as_id = tdp_role_as(v->root->role);
+	a.as_id = v->root->as_id;
 	a.map.gfn = f.gpa >> TDP_PAGE_LG2;
 	a.map.access = f.access;
 	a.map.prefetch = f.flags & TDP_FAULT_PREFETCH;
+	a.map.young = false;
+	a.map.hold_write = false;
+	a.map.raised = false;
 	ret = attempt(&a, a.map.gfn + 1);
 	if (ret >= 0)
 		tdpi_count(&v->counts, faults[ret], 1);

@@ -4,27 +4,6 @@
 
 #include "engine/engine.h"
 
-static void reset(struct tdpi_gather *g)
-{
-	g->start = 1;
-	g->end = 0;
-	g->causes = 0;
-	g->tables = NULL;
-	g->table_count = 0;
-}
-
-void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
-				  struct tdpi_counts *counts)
-{
-	g->mm = mm;
-	g->counts = counts;
-	g->ticket = NULL;
-	g->number = 0;
-	g->quiet = false;
-	g->freed = 0;
-	reset(g);
-}
-
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts)
 {
 	unsigned i =
@@ -129,7 +108,7 @@ void tdpi_gather_finish(struct tdpi_gather *g)
 	if (tdpi_gather_idle(g) && !(g->ticket && tdpi_load_relaxed(&g->ticket->collecting)))
 		return;
 	gather_retire(gather_flush(g), g);
-	reset(g);
+	tdpi_gather_reset(g);
 }
 
 void tdpi_gather_end(struct tdpi_gather *g)

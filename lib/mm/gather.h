@@ -39,9 +39,28 @@ struct tdpi_flushed {
 
 /* Claim a ticket (waits while all are in use: before any lock). */
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts);
+static inline void tdpi_gather_reset(struct tdpi_gather *g)
+{
+	g->start = 1;
+	g->end = 0;
+	g->causes = 0;
+	g->tables = NULL;
+	g->table_count = 0;
+}
+
 /* For operations that remove nothing but may flush. */
-void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
-				  struct tdpi_counts *counts);
+static inline void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
+						struct tdpi_counts *counts)
+{
+	g->mm = mm;
+	g->counts = counts;
+	g->ticket = NULL;
+	g->number = 0;
+	g->quiet = false;
+	g->freed = 0;
+	tdpi_gather_reset(g);
+}
+
 /* Flush, collect, complete, retire. The gather can be used again. No lock held. */
 void tdpi_gather_finish(struct tdpi_gather *g);
 /* Finish and give the ticket back. */

@@ -11,7 +11,7 @@ static struct tdp_root *current_root(struct tdp_mm *mm, uint32_t as_id)
 	struct tdp_root *root = tdpi_load_acquire(&mm->roots);
 
 	for (; root; root = tdpi_load_acquire(&root->next))
-		if (tdp_role_as(root->role) == as_id && !tdpi_load_acquire(&root->invalid))
+		if (root->as_id == as_id && !tdpi_load_acquire(&root->invalid))
 			return root;
 	return NULL;
 }

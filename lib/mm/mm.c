@@ -24,15 +24,6 @@ TDPI_COLD void tdpi_bug(struct tdp_mm *mm, const char *why)
 		mm->env.log(mm->env.priv, TDP_LOG_BUG, why);
 }
 
-int tdpi_mm_state(const struct tdp_mm *mm)
-{
-	if (!mm)
-		return TDP_EINVAL;
-	if (tdpi_unlikely(tdpi_load_relaxed(&mm->bugged)))
-		return TDP_EIO;
-	return tdpi_unlikely(tdpi_load_relaxed(&mm->dying)) ? TDP_ESHUTDOWN : TDP_OK;
-}
-
 int tdpi_span_check(const struct tdp_mm *mm, uint32_t as_id, struct tdp_range range,
 		    struct tdpi_span *span)
 {

@@ -83,6 +83,8 @@ struct tdp_root {
 	tdp_role_t role;
 	struct tdp_root *next;    /* RCU list; unlinked only when refs reached 0 */
 	struct tdpi_table *table; /* of the first page; the others follow */
+	tdpi_entry_t *entries;    /* likewise */
+	uint32_t level, as_id;    /* as the role says */
 	uint64_t generation;
 	uint32_t refs; /* one is the mm's own, until invalid and torn down */
 	uint32_t invalid;
@@ -245,7 +247,15 @@ struct tdpi_span {
 void tdpi_bug(struct tdp_mm *mm, const char *why);
 
 /* TDP_OK, TDP_EINVAL (NULL), TDP_EIO, TDP_ESHUTDOWN. */
-int tdpi_mm_state(const struct tdp_mm *mm);
+static inline int tdpi_mm_state(const struct tdp_mm *mm)
+{
+	if (!mm)
+		return TDP_EINVAL;
+	if (tdpi_unlikely(tdpi_load_relaxed(&mm->bugged)))
+		return TDP_EIO;
+	return tdpi_unlikely(tdpi_load_relaxed(&mm->dying)) ? TDP_ESHUTDOWN : TDP_OK;
+}
+
 /* The same where a call of the user's begins: outside read sections, nothing held. */
 static inline int tdpi_mm_check(const struct tdp_mm *mm)
 {

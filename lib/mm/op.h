@@ -11,12 +11,25 @@ struct tdpi_bulk {
 	struct tdpi_counts counts;
 };
 
+/* All of it but the gather. */
+static inline void tdpi_op_begin(struct tdpi_op *op, struct tdp_mm *mm, struct tdpi_cache *cache,
+				 struct tdpi_counts *counts)
+{
+	op->mm = mm;
+	op->cache = cache;
+	op->counts = counts;
+	op->vcpu_cookie = NULL;
+	op->no_yield = false;
+	op->max_tables = 0;
+	op->limit = NULL;
+}
+
 static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
 {
-	memset(b, 0, sizeof(*b));
-	b->op.mm = mm;
-	b->op.cache = &b->cache;
-	b->op.counts = &b->counts;
+	b->cache.list = NULL;
+	b->cache.count = 0;
+	memset(&b->counts, 0, sizeof(b->counts));
+	tdpi_op_begin(&b->op, mm, &b->cache, &b->counts);
 	tdpi_gather_begin(&b->op.gather, mm, &b->counts);
 }
 

@@ -396,7 +396,7 @@ static uint64_t collapse_one(struct tdpi_bulk *b, struct tdp_root *root, unsigne
 	uint64_t seq = tdpi_invalidation_seq(mm), n = 0;
 	struct tdpi_limit *limit = b->op.limit;
 
-	if (!ask_backing(mm, tdp_role_as(root->role), level, gfn, pfn, b))
+	if (!ask_backing(mm, root->as_id, level, gfn, pfn, b))
 		return 0;
 	tdpi_rcu_lock(mm);
 	if (flags & TDP_COLLAPSE_ZAP) {

@@ -82,7 +82,7 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 	for (; root; root = tdpi_load_acquire(&root->next)) {
 		bool invalid = tdpi_load_acquire(&root->invalid);
 
-		if ((as_id == TDP_AS_ALL || tdp_role_as(root->role) == as_id) &&
+		if ((as_id == TDP_AS_ALL || root->as_id == as_id) &&
 		    which & (invalid ? TDPI_ROOTS_INVALID : TDPI_ROOTS_VALID) &&
 		    tdpi_root_hold(root))
 			break;
@@ -120,6 +120,9 @@ static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 	}
 	root->mm = mm;
 	root->role = role;
+	root->entries = tdpi_table_entries(mm, root->table);
+	root->level = top;
+	root->as_id = tdp_role_as(role);
 	root->refs = 2;
 	for (unsigned i = 0; i < mm->root_pages; i++) {
 		struct tdpi_table *t = root_page(root, i);
@@ -216,7 +219,7 @@ void tdpi_root_fill_view(const struct tdp_mm *mm, const struct tdp_root *root,
 	view->pa = geom.pa;
 	view->generation = root->generation;
 	view->format = mm->format;
-	view->as_id = (uint16_t)tdp_role_as(root->role);
+	view->as_id = (uint16_t)root->as_id;
 	view->levels = (uint8_t)mm->levels;
 	view->pages = (uint8_t)mm->root_pages;
 	mm->engine->root_hw(&geom, view->hw);

@@ -122,17 +122,61 @@ void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count
 	}
 }
 
-void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count)
+/* Whose log wants to know that the leaf at gfn is dirty; NULL: nobody's. A leaf lies in one slot: gfn finds it. */
+static struct tdpi_slot *slot_of_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn)
 {
-	/* A leaf lies in one slot, so its first frame finds it. */
 	struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
 	struct tdpi_slot *leaving = tdpi_load_acquire(&mm->leaving);
 
 	if (!slot && leaving && leaving->as_id == as_id)
 		slot = leaving; /* it moves: its log goes along */
 	/* By write protection the log was told when W was granted; again would be once too often. */
-	if (slot && tdpi_slot_log(slot) == TDP_LOG_DBIT)
+	return slot && tdpi_slot_log(slot) == TDP_LOG_DBIT ? slot : NULL;
+}
+
+void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count)
+{
+	struct tdpi_slot *slot = slot_of_dirty(mm, as_id, gfn);
+
+	if (slot)
 		tdpi_slot_mark(slot, gfn, count);
+}
+
+/* Frames gfn + i for each bit i, all in the slot. */
+static void mark_mask(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t mask)
+{
+	uint64_t *dirty = tdpi_load_acquire(&slot->dirty);
+	uint64_t i = gfn - slot->base;
+
+	if (!dirty)
+		return;
+	mark_word(&dirty[i / 64], mask << i % 64);
+	if (i % 64 && mask >> (64 - i % 64))
+		mark_word(&dirty[i / 64 + 1], mask >> (64 - i % 64));
+}
+
+void tdpi_note_dirty_mask(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t mask,
+			  uint64_t pages)
+{
+	while (mask) {
+		unsigned skip = tdpi_ctz64(mask);
+		const struct tdpi_slot *slot;
+		uint64_t left;
+
+		gfn += skip * pages;
+		mask >>= skip;
+		if (pages > 1) {
+			tdpi_note_dirty(mm, as_id, gfn, pages);
+			mask &= ~(uint64_t)1;
+			continue;
+		}
+		/* As many as lie in the same slot; without one, this one only. */
+		slot = slot_of_dirty(mm, as_id, gfn);
+		left = slot ? slot->base + slot->pages - gfn : 1;
+		if (slot)
+			mark_mask(slot, gfn, left < 64 ? mask & (TDPI_BIT(left) - 1) : mask);
+		mask = left < 64 ? mask & ~(TDPI_BIT(left) - 1) : 0;
+	}
 }
 
 unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,

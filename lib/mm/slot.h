@@ -39,6 +39,9 @@ void tdpi_slot_answered(struct tdp_vcpu *v);
 void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count);
 /* The same for whichever slot is there: the Dirty bit of a leaf that goes away. Read section. */
 void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count);
+/* Of up to 64 leaves in a row of `pages` frames each, the first at gfn, those whose bit is set. */
+void tdpi_note_dirty_mask(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t mask,
+			  uint64_t pages);
 
 static inline bool tdpi_slot_tracked(const struct tdpi_slot *slot, tdpi_gfn_t gfn)
 {

@@ -32,12 +32,16 @@ static inline tdp_pa_t tdpi_table_pa(const struct tdp_mm *mm, const struct tdpi_
 }
 
 /* pa comes out of an entry that this mm wrote. */
-static inline struct tdpi_table *tdpi_table_at(const struct tdp_mm *mm, tdp_pa_t pa)
+static inline tdpi_entry_t *tdpi_entries_at(const struct tdp_mm *mm, tdp_pa_t pa)
 {
 	if (tdpi_unlikely(mm->env.phys_to_virt != NULL))
-		return tdpi_table_of(mm,
-				     mm->env.phys_to_virt(mm->env.priv, pa & ~mm->encrypt_mask));
-	return tdpi_table_of(mm, (void *)(uintptr_t)(pa - mm->pa_offset));
+		return mm->env.phys_to_virt(mm->env.priv, pa & ~mm->encrypt_mask);
+	return (tdpi_entry_t *)(uintptr_t)(pa - mm->pa_offset);
+}
+
+static inline struct tdpi_table *tdpi_table_at(const struct tdp_mm *mm, tdp_pa_t pa)
+{
+	return tdpi_table_of(mm, tdpi_entries_at(mm, pa));
 }
 
 /* The second half of tdpi_table_lock(): the lock is held. */

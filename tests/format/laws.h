@@ -238,6 +238,11 @@ static void test_addresses(void **state)
 	}
 }
 
+static bool settled(uint64_t e, unsigned ad)
+{
+	return fmt_settled(ad) && (e & fmt_settled(ad)) == fmt_settled(ad);
+}
+
 /* E03, E04, E21, IO03: what is not there is told apart, and nothing of it is there for the MMU. */
 static void absent(uint64_t e, unsigned level, enum tdp_entry_kind kind)
 {
@@ -250,6 +255,7 @@ static void absent(uint64_t e, unsigned level, enum tdp_entry_kind kind)
 	for (unsigned i = 0; i < traits.ad_count; i++) {
 		assert_int_equal(fmt_perm(e, level, traits.ads[i]), 0);
 		assert_int_equal(fmt_volatile(e, level, traits.ads[i]), 0);
+		assert_false(level == 0 && settled(e, traits.ads[i]));
 	}
 }
 
@@ -374,6 +380,10 @@ static void law_hardware(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 			want |= a.dirty ? 0 : fmt_d_bits(level);
 	}
 	assert_int_equal(fmt_volatile(e, level, ad), want);
+	if (level == 0 && settled(e, ad))
+		assert_int_equal(want, 0);
+	else if (level == 0 && fmt_settled(ad)) /* what guests use most is among them */
+		assert_false(a.accessed && a.dirty && a.prot & TDP_R);
 	if (want) {
 		b = a;
 		b.accessed = true;
@@ -423,12 +433,9 @@ static bool writable_by_format(uint64_t e, unsigned level)
 	uint64_t pa = fmt_pa(e, level);
 
 	switch (fmt_kind(e, level)) {
-	case TDP_ENTRY_EMPTY:
-		return e == fmt_empty(level) || e == fmt_empty_young(level);
-	case TDP_ENTRY_FROZEN:
-		return e == fmt_frozen(level);
-	case TDP_ENTRY_MMIO:
-		return e == fmt_mmio(level, fmt_mmio_gen(e, level));
+	case TDP_ENTRY_EMPTY: return e == fmt_empty(level) || e == fmt_empty_young(level);
+	case TDP_ENTRY_FROZEN: return e == fmt_frozen(level);
+	case TDP_ENTRY_MMIO: return e == fmt_mmio(level, fmt_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
 		return level && pa == pa_at(0, pa) &&
 		       (e == fmt_table(pa, level) ||
@@ -530,12 +537,12 @@ static void test_live_change(void **state)
 	for_each(law_live_change);
 }
 
-#define LAWS                                                                            \
-	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                \
-		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses), \
-		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),           \
-		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),            \
-		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),          \
+#define LAWS                                                                                       \
+	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                           \
+		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses),            \
+		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),                      \
+		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),                       \
+		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),                     \
 		cmocka_unit_test(test_valid), cmocka_unit_test(test_live_change)
 
 #endif
