@@ -67,16 +67,16 @@ static inline uint64_t tdpi_entries_and8(const tdpi_entry_t *e)
 
 /*
  * The first of entries [i, end) with any of the bits set; `end`: none. It tells where looking is worth while, and has
- * no other meaning: what it passes over may change at once.
+ * no other meaning: what it passes over may change at once. So all of it is one step.
  */
 static inline unsigned tdpi_entries_find(const tdpi_entry_t *entries, unsigned i, unsigned end,
 					 uint64_t bits)
 {
+	TDPI_POINT(READ, &entries[i], (end - i) * sizeof(*entries));
 	for (; i < end; i++) {
-		if (tdpi_entry_load(&entries[i]) & bits)
+		if (tdpi_entry_load_quiet(&entries[i]) & bits)
 			break;
-		while (!TDP_TEST_POINTS && end - i > 8 &&
-		       !(tdpi_entries_or8(&entries[i + 1]) & bits))
+		while (end - i > 8 && !(tdpi_entries_or8(&entries[i + 1]) & bits))
 			i += 8;
 	}
 	return i;

@@ -217,6 +217,11 @@ static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 	return TDP_FAULT_FIXED;
 }
 
+static inline tdp_pa_t map_pa(const struct tdp_mm *mm, const struct tdpi_map *m, tdpi_gfn_t gfn)
+{
+	return ((m->pfn + (gfn - m->gfn)) << TDP_PAGE_LG2) | mm->encrypt_mask;
+}
+
 /* One entry under its table's lock. */
 static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
 		     struct tdpi_map *m, tdpi_gfn_t gfn)
@@ -226,7 +231,7 @@ static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
 	struct tdpi_attr a;
 	int ret = TDP_FAULT_FIXED;
 
-	pa = ((m->pfn + (gfn - m->gfn)) << TDP_PAGE_LG2) | op->mm->encrypt_mask;
+	pa = map_pa(op->mm, m, gfn);
 	switch (fmt_kind(old, level)) {
 	case TDP_ENTRY_LEAF:
 		if (m->prefetch)
@@ -251,6 +256,35 @@ static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
 	if (ret >= 0 && tdpi_slot_log(m->slot) && m->access & TDP_W)
 		tdpi_slot_mark(m->slot, m->gfn, 1);
 	return ret;
+}
+
+/*
+ * Empty 4K entries in a row, to be filled without anybody asking for them: what the first one gets they all get, with
+ * the next address. Pages that are tracked or owned are looked at one by one. The first frame that is not done.
+ */
+static tdpi_gfn_t map_row(struct tdpi_op *op, struct tdpi_locked l, const struct tdpi_map *m,
+			  tdpi_gfn_t start, tdpi_gfn_t end)
+{
+	tdpi_entry_t *first = tdpi_table_entries(op->mm, l.t) + entry_index(start, 0), *ref = first;
+	uint64_t e = fmt_leaf(map_pa(op->mm, m, start), 0, wanted_attr(op->mm, m, start, 0, false),
+			      op->mm->ad),
+		 empty = fmt_empty(0);
+
+	if (!m->prefetch || tdpi_load_acquire(&m->slot->tracked) ||
+	    tdpi_load_acquire(&m->slot->owner))
+		return start;
+	for (tdpi_gfn_t gfn = start; gfn < end && tdpi_entry_load(ref) == empty; gfn++, ref++) {
+		tdpi_entry_publish(l, ref, e);
+		e = fmt_next(e, 0);
+	}
+	if (ref == first)
+		return start;
+	table_add(l.t, (int)(ref - first));
+	tdpi_count(op->counts, leaves[0], ref - first);
+	if (tdpi_unlikely(op->mm->backend.table_sync != NULL))
+		op->mm->backend.table_sync(op->mm->backend_ctx, first,
+					   (uint64_t)(ref - first) * sizeof(*ref));
+	return start + (tdpi_gfn_t)(ref - first);
 }
 
 /* The locked table is the one at m->level: install the run. */
@@ -286,6 +320,12 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 		if (gfn == start)
 			found_leaf(m, l, ref);
 		gfn += level_pages(level);
+		if (level == 0 && gfn < end) {
+			tdpi_gfn_t row = map_row(op, l, m, gfn, end);
+
+			ret = row > gfn ? TDP_FAULT_FIXED : ret;
+			gfn = row;
+		}
 		/* Level and ownership were looked at for the first leaf; each further one qualifies by itself. */
 	} while (gfn < end && (level == 0 ? !tdpi_slot_owner(m->slot, gfn)
 					  : tdpi_slot_level(op->mm, m->slot, gfn, level) == level));

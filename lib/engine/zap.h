@@ -11,6 +11,7 @@
 #define TDPI_ENGINE_ZAP_H
 
 #include "engine/huge.h"
+#include "engine/run.h"
 
 /*
  * Larger subtrees are descended into first, and one of this size is cut off at a time, so that no step is
@@ -297,24 +298,38 @@ static uint64_t cut_off(struct tdp_mm *mm, struct tdpi_counts *counts, struct td
 	return n;
 }
 
+/* Dirty leaves of a table that nobody reaches. */
+static void collect_dirty(const struct tdp_mm *mm, const struct tdpi_table *t)
+{
+	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	unsigned level = t->level, i = 0;
+	struct run_dirty dirty = {0};
+	bool any = false;
+
+	for (; (i = tdpi_entries_find(entries, i, ENTRIES, fmt_d_bits(level))) < ENTRIES; i++) {
+		if (fmt_kind(tdpi_entry_load_quiet(&entries[i]), level) != TDP_ENTRY_LEAF)
+			continue;
+		dirty.bits[i / 64] |= TDPI_BIT(i % 64);
+		any = true;
+	}
+	if (any)
+		run_tell_log(mm, t, &dirty);
+}
+
 /* The subtree was flushed: hand over its dirty bits, put its tables on a list. Returns how many. */
 static uint64_t collect(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_table **free_list)
 {
-	bool dirty = tdpi_load_relaxed(&mm->dbit_logs) != 0;
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level;
 	uint64_t n = 1;
 
-	TDPI_POINT(READ, entries, TDP_PAGE_SIZE);
-	for (unsigned i = 0; (level > 0 || dirty) && i < ENTRIES; i++) {
+	if (tdpi_unlikely(tdpi_load_relaxed(&mm->dbit_logs) != 0))
+		collect_dirty(mm, t);
+	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {
 		uint64_t e = tdpi_entry_load_quiet(&entries[i]);
-		enum tdp_entry_kind kind = fmt_kind(e, level);
 
-		if (kind == TDP_ENTRY_TABLE)
+		if (fmt_kind(e, level) == TDP_ENTRY_TABLE)
 			n += collect(mm, table_below(mm, e, level), free_list);
-		else if (kind == TDP_ENTRY_LEAF && dirty && fmt_dirty(e, level))
-			tdpi_note_dirty(mm, t->root->as_id, t->gfn + i * level_pages(level),
-					level_pages(level));
 	}
 	t->next = *free_list;
 	*free_list = t;

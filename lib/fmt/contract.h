@@ -96,6 +96,7 @@ struct tdpi_root_geom {
  *   uint64_t fmt_table(tdp_pa_t pa, unsigned level)
  *          full permissions (narrowing is the leaves' job)
  *   uint64_t fmt_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+ *   uint64_t fmt_next(uint64_t leaf, unsigned level)  the same leaf over the next page of that size
  *   struct tdpi_attr fmt_attr(uint64_t e, unsigned level)
  *   uint64_t fmt_split(uint64_t leaf, unsigned level, unsigned i)
  *          part i of a huge leaf, itself a leaf at tdpi_leaf_below(FMT_LEAF_LEVELS, level). That is

@@ -32,6 +32,7 @@ TDPI_FMT_IS(fmt_kind, enum tdp_entry_kind (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_pa, tdp_pa_t (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_table, uint64_t (*)(tdp_pa_t, unsigned));
 TDPI_FMT_IS(fmt_leaf, uint64_t (*)(tdp_pa_t, unsigned, struct tdpi_attr, unsigned));
+TDPI_FMT_IS(fmt_next, uint64_t (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_attr, struct tdpi_attr (*)(uint64_t, unsigned));
 TDPI_FMT_IS(fmt_split, uint64_t (*)(uint64_t, unsigned, unsigned));
 TDPI_FMT_IS(fmt_merge, uint64_t (*)(uint64_t, unsigned));

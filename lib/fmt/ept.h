@@ -197,6 +197,12 @@ static inline uint64_t ept_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 	return e;
 }
 
+/* The address is a number in the word's middle. */
+static inline uint64_t ept_next(uint64_t leaf, unsigned level)
+{
+	return leaf + TDPI_BIT(TDP_PAGE_LG2 + FMT_INDEX_LG2 * level);
+}
+
 static inline unsigned ept_perm(uint64_t e, unsigned level, unsigned ad)
 {
 	(void)level;
@@ -403,6 +409,7 @@ static inline void ept_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_pa ept_pa
 #define fmt_table ept_table
 #define fmt_leaf ept_leaf
+#define fmt_next ept_next
 #define fmt_attr ept_attr
 #define fmt_split ept_split
 #define fmt_merge ept_merge

@@ -137,6 +137,12 @@ static inline uint64_t npt_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 	return e;
 }
 
+/* The address is a number in the word's middle. */
+static inline uint64_t npt_next(uint64_t leaf, unsigned level)
+{
+	return leaf + TDPI_BIT(TDP_PAGE_LG2 + FMT_INDEX_LG2 * level);
+}
+
 static inline unsigned npt_perm(uint64_t e, unsigned level, unsigned ad)
 {
 	(void)level;
@@ -339,6 +345,7 @@ static inline void npt_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_pa npt_pa
 #define fmt_table npt_table
 #define fmt_leaf npt_leaf
+#define fmt_next npt_next
 #define fmt_attr npt_attr
 #define fmt_split npt_split
 #define fmt_merge npt_merge

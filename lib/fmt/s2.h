@@ -204,6 +204,12 @@ static inline uint64_t s2_merge(uint64_t child, unsigned level)
 	return child & ~S2_NEXT;
 }
 
+/* The address is a number in the word's middle. */
+static inline uint64_t s2_next(uint64_t leaf, unsigned level)
+{
+	return leaf + TDPI_BIT(TDP_PAGE_LG2 + FMT_INDEX_LG2 * level);
+}
+
 static inline unsigned s2_perm(uint64_t e, unsigned level, unsigned ad)
 {
 	unsigned perm;
@@ -409,6 +415,7 @@ static inline void s2_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_pa s2_pa
 #define fmt_table s2_table
 #define fmt_leaf s2_leaf
+#define fmt_next s2_next
 #define fmt_attr s2_attr
 #define fmt_split s2_split
 #define fmt_merge s2_merge

@@ -160,6 +160,12 @@ static inline uint64_t tst_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a,
 	return tst_out(v, level);
 }
 
+static inline uint64_t tst_next(uint64_t leaf, unsigned level)
+{
+	return tst_out(tst_in(leaf, level) + (TDPI_BIT(FMT_INDEX_LG2 * level) << TST_PA_SHIFT),
+		       level);
+}
+
 /* What a leaf grants, or will grant again when it is touched. */
 static inline unsigned tst_rwx(uint64_t v)
 {
@@ -381,6 +387,7 @@ static inline void tst_root_hw(const struct tdpi_root_geom *g, uint64_t hw[2])
 #define fmt_pa tst_pa
 #define fmt_table tst_table
 #define fmt_leaf tst_leaf
+#define fmt_next tst_next
 #define fmt_attr tst_attr
 #define fmt_split tst_split
 #define fmt_merge tst_merge

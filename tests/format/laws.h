@@ -380,6 +380,9 @@ static void law_hardware(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 			want |= a.dirty ? 0 : fmt_d_bits(level);
 	}
 	assert_int_equal(fmt_volatile(e, level, ad), want);
+	if (pa + (UINT64_C(1) << (12 + traits.index_lg2 * level)) <= pa_at(level, ~UINT64_C(0)))
+		is_leaf("the next page", fmt_next(e, level), level,
+			pa + (UINT64_C(1) << (12 + traits.index_lg2 * level)), a, ad);
 	if (level == 0 && settled(e, ad))
 		assert_int_equal(want, 0);
 	else if (level == 0 && fmt_settled(ad)) /* what guests use most is among them */
