@@ -3,8 +3,8 @@
  * What one compiled engine (one format) offers to the format-blind rest: one constant object of function
  * pointers, one call per operation, never per entry.
  *
- * Unless said otherwise: called inside a read-side section with the root referenced; may leave and re-enter
- * the section when it yields; holds no lock on return; returns 0 or a status.
+ * Unless said otherwise: called inside a read-side section, which is what keeps the root; may leave and re-enter the
+ * section when it yields, holding the root meanwhile; holds no lock on return; returns 0 or a status.
  */
 #ifndef TDPI_ENGINE_ENGINE_H
 #define TDPI_ENGINE_ENGINE_H

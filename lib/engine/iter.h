@@ -14,6 +14,7 @@
 #define TDPI_ENGINE_ITER_H
 
 #include "engine/engine.h"
+#include "mm/root.h"
 #include "mm/table.h"
 
 #define ENTRIES ((unsigned)1 << FMT_INDEX_LG2)
@@ -310,6 +311,9 @@ static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 	yield = !op->no_yield && iter_need_resched(it) && iter_done(it) > it->yielded;
 	if (tdpi_likely(!yield && op->gather.table_count < GATHER_TABLES_MAX))
 		return false;
+	/* Nobody else need hold the root while the section does. A dead one has so little that this walk just ends. */
+	if (!tdpi_root_hold(it->root))
+		return false;
 	it->next = iter_done(it);
 	tdpi_rcu_unlock(it->mm);
 	tdpi_gather_finish(&op->gather); /* before others run: nothing is owed across a yield */
@@ -320,6 +324,7 @@ static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 		it->yielded = it->next;
 	}
 	tdpi_rcu_lock(it->mm);
+	tdpi_root_drop(op->mm, it->root);
 	iter_restart(it);
 	return true;
 }

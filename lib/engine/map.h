@@ -75,15 +75,12 @@ struct owed_seen {
 	uint32_t removals;
 };
 
-/* False: the table was unlocked, [start, end) flushed, walk again. */
-static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start, tdpi_gfn_t end,
-			struct owed_seen *seen)
+static TDPI_COLD bool settle_debt(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start,
+				  tdpi_gfn_t end, struct owed_seen *seen)
 {
 	const struct tdp_env *env = &op->mm->env;
 	uint64_t since = 0;
 
-	if (tdpi_likely(!tdpi_owes(op->mm, l.t)))
-		return true;
 	if (seen->t == l.t && seen->owed == l.t->owed && seen->removals == l.t->removals)
 		return true;
 	seen->t = l.t;
@@ -96,6 +93,13 @@ static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t sta
 	if (env->now)
 		tdpi_count_stall(op->mm, since);
 	return false;
+}
+
+/* False: the table was unlocked, [start, end) flushed, walk again. */
+static inline bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start,
+			       tdpi_gfn_t end, struct owed_seen *seen)
+{
+	return tdpi_likely(!tdpi_owes(op->mm, l.t)) || settle_debt(op, l, start, end, seen);
 }
 
 /* For the one who asked for the fault's result. */
@@ -162,8 +166,8 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 
 /* ---- map: the leaf's content is known ---- */
 
-static struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_map *m,
-				    tdpi_gfn_t gfn, unsigned level, bool present)
+static inline struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_map *m,
+					   tdpi_gfn_t gfn, unsigned level, bool present)
 {
 	struct tdpi_leaf_in in = {
 		.prot = m->prot,

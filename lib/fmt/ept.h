@@ -158,6 +158,8 @@ static inline uint64_t ept_from_sw(uint32_t prot)
 {
 	uint64_t sw = (prot & TDP_SW_MASK) >> TDP_SW_SHIFT;
 
+	if (tdpi_likely(!sw))
+		return 0;
 	return (sw & 1) << 11 | (sw & 2) << 55 | (sw & 4) << 57 | (sw & 8) << 59;
 }
 
@@ -165,7 +167,7 @@ static inline uint32_t ept_to_sw(uint64_t e)
 {
 	uint64_t sw = (e >> 11 & 1) | (e >> 55 & 2) | (e >> 57 & 4) | (e >> 59 & 8);
 
-	return (uint32_t)sw << TDP_SW_SHIFT;
+	return tdpi_likely(!(e & EPT_SW)) ? 0 : (uint32_t)sw << TDP_SW_SHIFT;
 }
 
 /* Where an access-tracked leaf keeps what the permissions of a word were. */

@@ -37,6 +37,8 @@ void tdpi_counts_sum(struct tdp_mm *mm, struct tdpi_counts *sum)
 	/* The lock keeps vCPUs (and their counts, merged when they go) from being seen twice or never. */
 	tdpi_lock(&mm->env, &mm->vcpus_lock, TDPI_LOCK_VCPUS);
 	add(sum, &mm->counts);
+	for (unsigned i = 0; i < TDPI_TICKETS; i++)
+		add(sum, &mm->tickets[i].counts);
 	for (const struct tdp_vcpu *v = mm->vcpus; v; v = v->next)
 		add(sum, &v->counts);
 	tdpi_unlock(&mm->env, &mm->vcpus_lock);

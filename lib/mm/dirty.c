@@ -51,14 +51,12 @@ static void each_root(struct tdpi_bulk *b, const struct tdpi_slot *slot, struct 
 	bool by_d = tdpi_slot_log(slot) == TDP_LOG_DBIT;
 
 	/* Invalid roots as well: until they are torn down, writes made through them are only known there. */
-	tdpi_for_each_root(mm, root, slot->as_id, TDPI_ROOTS_ALL)
+	tdpi_for_each_root_inside(mm, root, slot->as_id, TDPI_ROOTS_ALL)
 	{
-		tdpi_rcu_lock(mm);
 		if (harvest)
 			mm->engine->harvest(&b->op, root, span, harvest, span.start, clear);
 		else
 			mm->engine->rearm(&b->op, root, span, rearm, span.start, by_d);
-		tdpi_rcu_unlock(mm);
 	}
 }
 

@@ -4,12 +4,12 @@
 
 #include "engine/engine.h"
 
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts)
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm)
 {
 	unsigned i =
 		(unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
 
-	tdpi_gather_begin_flush_only(g, mm, counts);
+	tdpi_gather_begin_flush_only(g, mm, NULL);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
 		g->ticket = &mm->tickets[i];
 		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
@@ -19,6 +19,7 @@ void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_cou
 			tdpi_lock(&mm->env, &g->ticket->busy, TDPI_LOCK_TICKET);
 	}
 	g->number = tdpi_load_relaxed(&g->ticket->done) + 1;
+	g->counts = &g->ticket->counts;
 }
 
 void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,

@@ -38,7 +38,7 @@ struct tdpi_flushed {
 };
 
 /* Claim a ticket (waits while all are in use: before any lock). */
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts);
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm);
 static inline void tdpi_gather_reset(struct tdpi_gather *g)
 {
 	g->start = 1;

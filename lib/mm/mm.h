@@ -19,6 +19,7 @@
 #include <tdp/walk.h>
 
 #define TDPI_META_SIZE 64u
+#define TDPI_LINE 64
 #define TDPI_TICKETS 64u
 
 struct tdpi_engine;
@@ -63,7 +64,7 @@ struct tdpi_cache {
 
 /* ---- statistics ---- */
 
-/* One per vCPU (written by its thread only) and one shared per mm (added to by atomics). */
+/* One per vCPU and one per ticket (one writer each), and one shared per mm (added to by atomics). */
 struct tdpi_counts {
 	uint64_t faults[TDP_FAULT_OUTCOMES];
 	uint64_t fault_errors, fault_fast, fault_prechecked, resolves;
@@ -86,11 +87,12 @@ struct tdp_root {
 	tdpi_entry_t *entries;    /* likewise */
 	uint32_t level, as_id;    /* as the role says */
 	uint64_t generation;
-	uint32_t refs; /* one is the mm's own, until invalid and torn down */
 	uint32_t invalid;
 	uint32_t stopped; /* invalid, and no MMU can be walking from it any more */
 	uint32_t torn;    /* teardown finished: the mm's reference is gone */
-	uint32_t users;   /* references taken with tdp_root_get() by the caller of the library */
+	/* Apart from what every fault reads. */
+	_Alignas(TDPI_LINE) uint32_t refs; /* one is the mm's own, until invalid and torn down */
+	uint32_t users; /* references taken with tdp_root_get() by the caller of the library */
 	struct tdp_rcu_head rcu;
 };
 
@@ -140,9 +142,12 @@ struct tdpi_ticket {
 	uint64_t done; /* removals up to this number are flushed and collected */
 	uint32_t busy;
 	uint32_t collecting; /* cut-off tables hold dirty bits that no harvest sees yet */
-	uint64_t pad[6];
+	/* Of all operations that had it; written while busy. */
+	_Alignas(TDPI_LINE) struct tdpi_counts counts;
 };
-TDPI_STATIC_ASSERT(sizeof(struct tdpi_ticket) == 64, "no two tickets share a cache line");
+TDPI_STATIC_ASSERT(offsetof(struct tdpi_ticket, counts) == TDPI_LINE &&
+			   sizeof(struct tdpi_ticket) % TDPI_LINE == 0,
+		   "no two tickets share a cache line");
 
 /* ---- the mm ---- */
 
@@ -152,8 +157,6 @@ struct tdpi_chunk;
  * Members that faults read lie apart from those that somebody writes: vCPUs that fault in different 2 MiB
  * regions write no common cache line, and have none taken away by who does something else.
  */
-#define TDPI_LINE 64
-
 struct tdp_mm {
 	/* Read only. */
 	const struct tdpi_engine *engine;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Begin and end of operations that belong to no vCPU: own cache, own counts, a ticket. */
+/* Begin and end of operations that belong to no vCPU: own cache, a ticket and its counts. */
 #ifndef TDPI_MM_OP_H
 #define TDPI_MM_OP_H
 
@@ -8,7 +8,6 @@
 struct tdpi_bulk {
 	struct tdpi_op op;
 	struct tdpi_cache cache;
-	struct tdpi_counts counts;
 };
 
 /* All of it but the gather. */
@@ -28,9 +27,8 @@ static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
 {
 	b->cache.list = NULL;
 	b->cache.count = 0;
-	memset(&b->counts, 0, sizeof(b->counts));
-	tdpi_op_begin(&b->op, mm, &b->cache, &b->counts);
-	tdpi_gather_begin(&b->op.gather, mm, &b->counts);
+	tdpi_gather_begin(&b->op.gather, mm);
+	tdpi_op_begin(&b->op, mm, &b->cache, b->op.gather.counts);
 }
 
 /* TDP_DEBUG 3: every invariant of every root after each operation; else nothing. Defined in look.c. */
@@ -48,7 +46,6 @@ static inline void tdpi_bulk_end(struct tdpi_bulk *b)
 {
 	tdpi_gather_end(&b->op.gather);
 	tdpi_cache_drain(b->op.mm, &b->cache);
-	tdpi_counts_merge(b->op.mm, &b->counts);
 	tdpi_lockcheck(&b->op.mm->env, TDPI_AT_OPERATION_END);
 	tdpi_check_all(b->op.mm);
 }

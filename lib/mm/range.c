@@ -11,12 +11,8 @@ static int topup_edges(struct tdp_mm *mm, struct tdpi_bulk *b, uint32_t as_id,
 {
 	uint64_t n = 0;
 
-	tdpi_for_each_root(mm, root, as_id, which)
-	{
-		tdpi_rcu_lock(mm);
-		n += mm->engine->edge_tables(mm, root, span);
-		tdpi_rcu_unlock(mm);
-	}
+	tdpi_for_each_root_inside(mm, root, as_id, which) n +=
+		mm->engine->edge_tables(mm, root, span);
 	return tdpi_cache_topup(mm, &b->cache, n);
 }
 
@@ -151,12 +147,10 @@ uint64_t tdpi_compact_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_spa
 	struct tdp_mm *mm = b->op.mm;
 	uint64_t n = 0;
 
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
 		tdpi_limit_root(&b->op);
-		tdpi_rcu_lock(mm);
 		n += mm->engine->compact(&b->op, root, span, level);
-		tdpi_rcu_unlock(mm);
 	}
 	return n;
 }
@@ -187,12 +181,10 @@ int tdpi_protect_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span spa
 
 	if (ret)
 		return ret;
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
 		tdpi_limit_root(&b->op);
-		tdpi_rcu_lock(mm);
 		mm->engine->write_protect(&b->op, root, span, track);
-		tdpi_rcu_unlock(mm);
 	}
 	return TDP_OK;
 }
@@ -244,16 +236,11 @@ void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 	struct tdp_mm *mm = b->op.mm;
 
 	/* Only valid roots: what an invalid one says is about memory as it was. */
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
+	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
-		int found;
-
 		tdpi_limit_root(&b->op);
-		tdpi_rcu_lock(mm);
-		found = mm->engine->age(&b->op, root, span, age);
-		tdpi_rcu_unlock(mm);
-		if (found) {
-			tdpi_root_drop(mm, root);
+		if (mm->engine->age(&b->op, root, span, age)) {
+			tdpi_rcu_unlock(mm);
 			break;
 		}
 	}
@@ -318,21 +305,11 @@ int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigne
 
 	tdpi_bulk_begin(&b, mm);
 	/* All of it first, so that running out changes nothing. */
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
-	{
-		tdpi_rcu_lock(mm);
-		need += mm->engine->split_need(mm, root, span, level);
-		tdpi_rcu_unlock(mm);
-	}
+	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID) need +=
+		mm->engine->split_need(mm, root, span, level);
 	ret = tdpi_cache_topup(mm, &b.cache, need);
-	tdpi_for_each_root(mm, root, as_id, TDPI_ROOTS_VALID)
-	{
-		if (!ret) {
-			tdpi_rcu_lock(mm);
-			ret = mm->engine->split(&b.op, root, span, level);
-			tdpi_rcu_unlock(mm);
-		}
-	}
+	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID) if (!ret) ret =
+		mm->engine->split(&b.op, root, span, level);
 	tdpi_bulk_end(&b);
 	return ret;
 }
@@ -375,7 +352,7 @@ static int ask_backing(struct tdp_mm *mm, uint32_t as_id, unsigned level, tdpi_g
 	tdpi_rcu_unlock(mm);
 	if (!resolved)
 		return ret;
-	tdpi_count(&b->counts, resolves, 1);
+	tdpi_count(b->op.counts, resolves, 1);
 	if (tdpi_resolve(mm, slot, gfn, lg2, TDP_R, &page)) {
 		ret = 0;
 	} else {
@@ -410,7 +387,7 @@ static uint64_t collapse_one(struct tdpi_bulk *b, struct tdp_root *root, unsigne
 	if (b->op.gather.table_count >= 64 ||
 	    (mm->env.should_yield && mm->env.should_yield(mm->env.priv))) {
 		tdpi_gather_finish(&b->op.gather);
-		tdpi_count(&b->counts, yields, 1);
+		tdpi_count(b->op.counts, yields, 1);
 		if (mm->env.yield)
 			tdpi_yield(&mm->env);
 	}

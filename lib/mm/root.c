@@ -70,6 +70,40 @@ bool tdpi_root_drop(struct tdp_mm *mm, struct tdp_root *root)
 	return true;
 }
 
+/* From there on, the first that is meant. */
+static struct tdp_root *root_match(struct tdp_root *root, uint32_t as_id, unsigned which)
+{
+	for (; root; root = tdpi_load_acquire(&root->next)) {
+		bool invalid = tdpi_load_acquire(&root->invalid);
+
+		if ((as_id == TDP_AS_ALL || root->as_id == as_id) &&
+		    which & (invalid ? TDPI_ROOTS_INVALID : TDPI_ROOTS_VALID))
+			break;
+	}
+	return root;
+}
+
+static struct tdp_root *root_after(const struct tdp_mm *mm, const struct tdp_root *prev,
+				   uint32_t as_id, unsigned which)
+{
+	return root_match(tdpi_load_acquire(prev ? &prev->next : &mm->roots), as_id, which);
+}
+
+struct tdp_root *tdpi_root_inside(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
+				  unsigned which)
+{
+	struct tdp_root *root;
+
+	if (!prev) {
+		tdpi_fence_seq_cst(); /* A4d: pairs with tdpi_root_get() */
+		tdpi_rcu_lock(mm);
+	}
+	root = root_after(mm, prev, as_id, which);
+	if (!root)
+		tdpi_rcu_unlock(mm);
+	return root;
+}
+
 struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
 				unsigned which)
 {
@@ -78,15 +112,9 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 	if (!prev)
 		tdpi_fence_seq_cst(); /* A4d: pairs with tdpi_root_get() */
 	tdpi_rcu_lock(mm);
-	root = prev ? tdpi_load_acquire(&prev->next) : tdpi_load_acquire(&mm->roots);
-	for (; root; root = tdpi_load_acquire(&root->next)) {
-		bool invalid = tdpi_load_acquire(&root->invalid);
-
-		if ((as_id == TDP_AS_ALL || root->as_id == as_id) &&
-		    which & (invalid ? TDPI_ROOTS_INVALID : TDPI_ROOTS_VALID) &&
-		    tdpi_root_hold(root))
-			break;
-	}
+	root = root_after(mm, prev, as_id, which);
+	while (root && !tdpi_root_hold(root))
+		root = root_after(mm, root, as_id, which);
 	tdpi_rcu_unlock(mm);
 	if (prev)
 		tdpi_root_drop(mm, prev);
@@ -291,7 +319,7 @@ static bool reclaim_step(struct tdp_mm *mm, struct tdp_root *root, uint64_t max_
 
 		/* Two threads may tear down one root; the mm's reference goes once. */
 		if (tdpi_cas_acq_rel(&root->torn, &expected, 1u)) {
-			tdpi_count(&b.counts, tables[mm->levels - 1], -(uint64_t)mm->root_pages);
+			tdpi_count(b.op.counts, tables[mm->levels - 1], -(uint64_t)mm->root_pages);
 			tdpi_bulk_end(&b);
 			tdpi_root_drop(mm, root);
 			return false;

@@ -28,6 +28,16 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 	for (struct tdp_root *root = tdpi_root_next(mm, NULL, as_id, which); root;                 \
 	     root = tdpi_root_next(mm, root, as_id, which))
 
+/*
+ * The same inside one read section, without references: what most operations need. The body stays in the section but
+ * for iter_breathe(), which holds the root meanwhile. Who leaves the loop early leaves the section.
+ */
+struct tdp_root *tdpi_root_inside(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
+				  unsigned which);
+#define tdpi_for_each_root_inside(mm, root, as_id, which)                                          \
+	for (struct tdp_root *root = tdpi_root_inside(mm, NULL, as_id, which); root;               \
+	     root = tdpi_root_inside(mm, root, as_id, which))
+
 /* Mark all valid roots invalid (no backend call). How many. */
 uint32_t tdpi_roots_mark_invalid(struct tdp_mm *mm);
 /* … and say that nothing walks from them (destroy: no vCPU is left). */
