@@ -316,6 +316,19 @@ TDPI_ALWAYS_INLINE void age_leaf(struct run *r, struct run_dirty *dirty, unsigne
 	run_flush(r, i, 1);
 }
 
+/* The first young leaf of entries [i, end), or end. */
+TDPI_ALWAYS_INLINE unsigned young_from(const tdpi_entry_t *entries, unsigned i, unsigned end,
+				       unsigned level)
+{
+	for (; (i = tdpi_entries_find(entries, i, end, fmt_a_bits(level))) < end; i++) {
+		uint64_t e = tdpi_entry_load(&entries[i]);
+
+		if (fmt_kind(e, level) == TDP_ENTRY_LEAF && fmt_accessed(e, level))
+			break;
+	}
+	return i;
+}
+
 /* One table's run. False: its table was cut off. */
 TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struct tdpi_age *age,
 				uint64_t *bitmap, const struct iter *it, unsigned level)
@@ -323,14 +336,14 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 	uint64_t bits = fmt_a_bits(level), young = 0;
 	struct run r = run_of(op, it);
 	struct run_dirty dirty;
-	unsigned i = tdpi_entries_find(r.entries, r.from, r.end, bits);
+	unsigned i = young_from(r.entries, r.from, r.end, level);
 
-	/* Looking needs no lock: only for a table in which something is young it is taken. */
+	/* Looking needs no lock: only for a table in which something is young it is taken, and all looked at again. */
 	if (i == r.end)
 		return true;
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
-	for (; i < r.end; i = tdpi_entries_find(r.entries, i + 1, r.end, bits)) {
+	for (; (i = young_from(r.entries, i, r.end, level)) < r.end; i++) {
 		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
 		uint64_t e;
 
@@ -343,8 +356,6 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 			continue;
 		}
 		e = tdpi_entry_load(&r.entries[i]);
-		if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fmt_accessed(e, level))
-			continue;
 		young++;
 		age_leaf(&r, &dirty, i, e, level);
 		if (bitmap)
@@ -360,12 +371,9 @@ static bool look_run(struct tdpi_span span, struct tdpi_age *age, const struct i
 {
 	unsigned level = it->level, i = it->first, end = it->last + 1;
 
-	for (; (i = tdpi_entries_find(it->entries, i, end, fmt_a_bits(level))) < end; i++) {
-		uint64_t e = tdpi_entry_load(&it->entries[i]);
+	for (; (i = young_from(it->entries, i, end, level)) < end; i++) {
 		tdpi_gfn_t gfn = it->gfn + (i - it->first) * level_pages(level);
 
-		if (fmt_kind(e, level) != TDP_ENTRY_LEAF || !fmt_accessed(e, level))
-			continue;
 		age->young++;
 		if (age->mode & TDPI_AGE_FIRST)
 			return true;

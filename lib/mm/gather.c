@@ -6,8 +6,12 @@
 
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm)
 {
-	unsigned i =
-		(unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
+	/*
+	 * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. Each
+	 * thread comes back to its own, whose line nobody else has taken away.
+	 */
+	unsigned i = (unsigned)(((uint64_t)(uintptr_t)g >> 16) * UINT64_C(0x9e3779b97f4a7c15) >>
+				(64 - TDPI_TICKETS_LG2));
 
 	tdpi_gather_begin_flush_only(g, mm, NULL);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {

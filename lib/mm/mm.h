@@ -20,7 +20,8 @@
 
 #define TDPI_META_SIZE 64u
 #define TDPI_LINE 64
-#define TDPI_TICKETS 64u
+#define TDPI_TICKETS_LG2 6u
+#define TDPI_TICKETS (1u << TDPI_TICKETS_LG2)
 
 struct tdpi_engine;
 
