@@ -147,7 +147,7 @@ void tdp_test_point(enum tdp_point kind, const void *object, size_t size)
 	struct op op = {.kind = (enum op_kind)kind, .object = (uintptr_t)object, .size = size};
 	struct run *run = current_run;
 
-	if (run && !ignored(run, &op))
+	if (run && kind != TDP_POINT_FENCE && !ignored(run, &op))
 		tdpi_run_point(run, op);
 }
 

@@ -17,6 +17,7 @@ enum tdp_point {
 	TDP_POINT_WRITE = 1,   /* also a read-modify-write */
 	TDP_POINT_ACQUIRE = 2, /* takes the lock `object`: waits while another actor has it */
 	TDP_POINT_RELEASE = 3,
+	TDP_POINT_FENCE = 4, /* a full fence, object NULL: the explorer passes over it */
 };
 
 /**

@@ -42,7 +42,8 @@
 #define tdpi_sub_relaxed(p, v) TDPI_STEP(WRITE, (p), __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED))
 #define tdpi_add_acq_rel(p, v) TDPI_STEP(WRITE, (p), __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL))
 #define tdpi_sub_acq_rel(p, v) TDPI_STEP(WRITE, (p), __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL))
-#define tdpi_fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define tdpi_fence_seq_cst()                                                                       \
+	(TDPI_POINT(FENCE, (const void *)0, 0), __atomic_thread_fence(__ATOMIC_SEQ_CST))
 
 /* On failure *expected is what was found. */
 #define tdpi_cas_acq_rel(p, expected, v)                                                           \

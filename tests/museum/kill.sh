@@ -1,14 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Does each test of the museum notice the bug it is named after?
+# Does each test of the museum notice the bug it is named after, and each ordering's test its loss?
 #
 #   tests/museum/kill.sh [--check] [ID...]      from any directory; without IDs all of them
 #
 # <ID>.c is the test, <ID>.patch brings a bug of that kind back into the library (the mutant), or
-# <ID>.na says in a few words why the library has nothing that could break like that. The sources
-# as they stand in the working tree are copied and built once; each test must pass there. Then, for
-# each ID, the patch is applied, that one test is built and run, and must fail. One line for each
-# ID, and at the end
+# <ID>.na says in a few words why the library has nothing that could break like that. The mutants of
+# tests/order (ID: A1-publish ...) break what lib/ORDERING.md lists; each says which test must fail:
+#   Test: [VARIABLE=VALUE...] LABEL/NAME
+#   Sanitizer: thread                           if it takes one
+# The sources as they stand in the working tree are copied and built once; each test must pass there.
+# Then, for each ID, the patch is applied, that one test is built and run, and must fail. One line for
+# each ID, and at the end
 #   N killed, M survived, K not applicable
 # Exit status 0 only if nothing survived; a patch that does not apply or build has survived.
 #
@@ -19,6 +22,7 @@ set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
+order=$root/tests/order
 check=${KILL_CHECK:-}
 [ "${1:-}" != --check ] || { check=1; shift; }
 jobs=${JOBS:-2}
@@ -26,7 +30,8 @@ command -v git >/dev/null || { echo "needs git to apply patches"; exit 77; }
 killed=0 survived=0 none=0
 
 if [ $# -eq 0 ]; then
-	set -- $(cd "$here" && ls | grep -E '^[A-Z][0-9][0-9]\.(c|patch|na)$' | cut -c1-3 | sort -u)
+	set -- $(cd "$here" && ls | grep -E '^[A-Z][0-9][0-9]\.(c|patch|na)$' | cut -c1-3 | sort -u) \
+		$(cd "$order" && ls | sed -n 's/\.patch$//p')
 fi
 
 if [ -n "${KEEP:-}" ]; then
@@ -37,7 +42,8 @@ else
 	trap 'rm -rf "$work"' EXIT
 	trap 'exit 1' HUP INT TERM
 fi
-src=$work/src bin=$work/build
+src=$work/src
+export TSAN_OPTIONS="suppressions=$src/tests/support/tsan.supp:halt_on_error=1"
 
 # The sources; files that did not change keep their times, so that a kept build stays valid.
 copy()
@@ -45,7 +51,7 @@ copy()
 	rm -rf "$work/new"
 	mkdir -p "$work/new" "$src"
 	if git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
-		(cd "$root" && { git ls-files; ls tests/museum/*; } | sort -u |
+		(cd "$root" && { git ls-files; ls tests/museum/* tests/order/*; } | sort -u |
 			while read -r file; do [ ! -f "$file" ] || echo "$file"; done |
 			tar cf - -T -) | tar xf - -C "$work/new"
 	else
@@ -61,11 +67,30 @@ copy()
 	done
 }
 
+# What ID names: $patch, $test and the $vars of its environment, where it is built ($bin, $target).
+named()
+{
+	patch=$here/$1.patch test=museum/$1 vars='' sanitizer=''
+	if [ -f "$order/$1.patch" ]; then
+		patch=$order/$1.patch
+		vars=$(sed -n 's/^Test: //p' "$patch")
+		test=${vars##* }
+		vars=${vars%"$test"}
+		sanitizer=$(sed -n 's/^Sanitizer: //p' "$patch")
+	fi
+	bin=$work/build${sanitizer:+-$sanitizer}
+	target=test_${test%/*}_${test#*/}
+	passes=$work/passes.$(echo "$sanitizer $vars$test" | tr -c 'a-zA-Z0-9\n' _)
+}
+
 configure()
 {
+	compiler=''
+	[ "$sanitizer" != thread ] || compiler=-DCMAKE_C_COMPILER=clang # gcc warns about fences
 	cmake -S "$src" -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTDP_DEBUG=2 -DTDP_WERROR=ON \
 		-DTDP_BUILD_SHARED=OFF -DTDP_BUILD_EXAMPLES=OFF -DTDP_BUILD_BENCH=OFF \
-		>"$work/log" 2>&1
+		-DTDP_SANITIZE="$sanitizer" $compiler >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+	: >"$bin/targets"
 }
 
 # A patch belongs to the copy, wherever that is: no repository around it is to be looked at.
@@ -82,12 +107,12 @@ build()
 # 0: the test passes; 124: it did not end.
 run()
 {
-	timeout "${LIMIT:-120}" "$bin/tests/museum/test_museum_$1" >"$work/log" 2>&1
+	eval "$vars timeout ${LIMIT:-120} \"\$bin/tests/${test%/*}/\$target\"" >"$work/log" 2>&1
 }
 
 say()
 {
-	printf '%-4s %s\n' "$1" "$2"
+	printf '%-11s %s\n' "$1" "$2"
 }
 
 survivor()
@@ -99,20 +124,25 @@ survivor()
 # What a test says first when it fails.
 complaint()
 {
-	sed -n 's/.*\[   LINE   \] --- .*museum\/\([^ ]*\): error.*/\1/p' "$work/log" | head -n 1
+	sed -n 's/.*\[   LINE   \] --- .*\/\([^ /]*\): error.*/\1/p
+		s/.*ThreadSanitizer: \(data race\).*/\1/p' "$work/log" | head -n 1
 }
 
-# Without any patch: what does not pass here cannot kill. All at once: the library is built once.
+# Without any patch: what does not pass here cannot kill. All at once: each library is built once.
 pass_all()
 {
-	rm -f "$work"/passes.*
-	targets=
+	rm -f "$work"/passes.* "$work"/build*/targets
 	for id in "$@"; do
-		[ ! -f "$here/$id.c" ] || targets="$targets test_museum_$id"
+		named "$id"
+		[ -f "$bin/targets" ] || configure
+		[ ! -f "$src/tests/$test.c" ] || echo "$target" >>"$bin/targets"
 	done
-	build -k 0 $targets
+	for bin in "$work"/build*; do
+		[ ! -f "$bin/targets" ] || build -k 0 $(sort -u "$bin/targets")
+	done
 	for id in "$@"; do
-		[ -f "$here/$id.c" ] && run "$id" && : >"$work/passes.$id"
+		named "$id"
+		[ -e "$passes" ] || { [ -f "$src/tests/$test.c" ] && run && : >"$passes"; }
 	done
 }
 
@@ -124,11 +154,12 @@ kill_one()
 		none=$((none + 1))
 		return
 	fi
-	if [ ! -f "$here/$id.c" ] || [ ! -f "$here/$id.patch" ]; then
+	named "$id"
+	if [ ! -f "$src/tests/$test.c" ] || [ ! -f "$patch" ]; then
 		survivor "$id" "SURVIVED: has no test or no patch"
 		return
 	fi
-	if ! patched --check "$here/$id.patch" 2>"$work/log"; then
+	if ! patched --check "$patch" 2>"$work/log"; then
 		survivor "$id" "SURVIVED: patch does not apply"
 		return
 	fi
@@ -136,14 +167,14 @@ kill_one()
 		say "$id" "patch applies"
 		return
 	fi
-	if [ ! -e "$work/passes.$id" ]; then
+	if [ ! -e "$passes" ]; then
 		survivor "$id" "SURVIVED: the test fails without the patch"
 		return
 	fi
-	patched "$here/$id.patch"
-	if ! build "test_museum_$id"; then
+	patched "$patch"
+	if ! build "$target"; then
 		survivor "$id" "SURVIVED: does not build with the patch"
-	elif run "$id"; then
+	elif run; then
 		survivor "$id" "SURVIVED"
 	else
 		status=$?
@@ -151,14 +182,10 @@ kill_one()
 		say "$id" "killed ($(complaint | grep . || echo "exit status $status"))"
 		killed=$((killed + 1))
 	fi
-	patched -R "$here/$id.patch"
+	patched -R "$patch"
 }
 
 copy
-if [ -z "$check" ] && ! configure; then
-	cat "$work/log"
-	exit 1
-fi
 [ -n "$check" ] || pass_all "$@"
 for id in "$@"; do
 	kill_one "$id"

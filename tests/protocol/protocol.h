@@ -38,7 +38,7 @@
  * JOIN_INFLIGHT         free                        a table joins a batch whose grace period has begun
  * MARK_AFTER_LOOK       free                        cut-off looks for tables below before it marks one stale
  * NO_COLLECT_WAIT       harvest                     a harvest does not wait for bits that were cut off
- * ANNOUNCE_LATE         harvest                     `collecting` is set after the entry went
+ * ANNOUNCE_LATE         harvest                     `collecting` is set after the lock over the hole was dropped
  * COLLECT_BEFORE_FLUSH  harvest                     the MMU can still set D in what was read
  * PLAIN_STORE           harvest                     a live entry is changed by load and store
  * LEAF_TRUSTED          harvest protect             a leaf without W is taken for one that nobody writes through
