@@ -157,6 +157,7 @@ struct tdp_stats {
 	 */
 	uint64_t stalls[TDP_STALL_BUCKETS];
 	uint64_t fault_prechecked; /* RETRY before a look-up or a lock: invalidated already */
+	uint64_t flush_leaves;     /* of flush_range: could say of which levels (flush_leaves) */
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);

@@ -72,7 +72,7 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 struct owed_seen {
 	struct tdpi_table *t;
 	uint64_t owed;
-	uint32_t removals;
+	uint16_t removals;
 };
 
 /* False: the table was unlocked, [start, end) flushed, walk again. */
@@ -92,7 +92,7 @@ static bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t sta
 	tdpi_table_unlock(op->mm, l);
 	if (env->now)
 		since = env->now(env->priv);
-	tdpi_flush(op->mm, op->counts, start, end, 1u << TDP_FLUSH_OWED);
+	tdpi_flush(&op->gather, start, end, TDPI_LEVELS_ALL, 1u << TDP_FLUSH_OWED);
 	if (env->now)
 		tdpi_count_stall(op->mm, since);
 	return false;
@@ -213,7 +213,8 @@ static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 	if (fmt_dirty(old, level) && !to.dirty)
 		note_dirty(op, l, gfn, old);
 	if (tdpi_leaf_flush_need(have, to) != TDPI_FLUSH_NONE)
-		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+		tdpi_gather_leaves(&op->gather, l, gfn, gfn + level_pages(level),
+				   TDP_FLUSH_PERMISSION);
 	return TDP_FAULT_FIXED;
 }
 
@@ -326,7 +327,7 @@ static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, str
 		tdpi_cache_give(op->cache, child);
 		return MAP_AGAIN;
 	}
-	init_child(t, child, ref, m->gfn);
+	init_child(t, child, ref, m->gfn, 0);
 	set_present(op, l, ref, old, fmt_table(tdpi_table_pa(op->mm, child), level));
 	tdpi_table_unlock(op->mm, l);
 	return 0;

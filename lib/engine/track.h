@@ -50,7 +50,7 @@ static void protect_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 		old = clear_leaf(op, l, ref, old, bits);
 		note_dirty(op, l, gfn, old);
 	}
-	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+	tdpi_gather_leaves(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
 }
 
 /* W and the engine's right to grant it go: writes are tracked. */
@@ -66,7 +66,7 @@ static void track_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *r
 		sync_entry(op->mm, ref);
 		note_dirty(op, l, gfn, old);
 	}
-	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+	tdpi_gather_leaves(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
 }
 
 /*
@@ -149,7 +149,7 @@ static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 	if (!(e & gone)) {
 		/* Arming: as protect_leaf(). A harvest leaves it to who took W. */
 		if (!bits && !(e & fmt_w_bits(level)))
-			tdpi_gather_range(&op->gather, start, end, TDP_FLUSH_PERMISSION);
+			tdpi_gather_leaves(&op->gather, l, start, end, TDP_FLUSH_PERMISSION);
 		return;
 	}
 	e = clear_leaf(op, l, ref, e, gone);
@@ -158,7 +158,7 @@ static void harvest_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 	/* Of a huge page that is partly outside, the rest's dirtiness must not go with it. */
 	if (level > 0 && fmt_dirty(e, level) && (start != gfn || end != gfn + level_pages(level)))
 		tdpi_note_dirty(op->mm, tdp_role_as(l.t->role), gfn, level_pages(level));
-	tdpi_gather_range(&op->gather, start, end, TDP_FLUSH_DIRTY);
+	tdpi_gather_leaves(&op->gather, l, start, end, TDP_FLUSH_DIRTY);
 }
 
 static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span, uint64_t *bits,
@@ -177,8 +177,10 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 		}
 		take_over(op, l, &it, span);
 		for (unsigned i = it.first; i <= it.last; i++, gfn += level_pages(it.level))
-			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF)
+			if (fmt_kind(tdpi_entry_load(&it.entries[i]), it.level) == TDP_ENTRY_LEAF) {
+				op->gather.met |= l.t->cached;
 				harvest_leaf(op, l, &it.entries[i], gfn, span, bits, base, clear);
+			}
 		tdpi_table_unlock(op->mm, l);
 		iter_breathe(&it, op);
 	}
@@ -221,6 +223,7 @@ static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 			if (fmt_kind(e, it.level) != TDP_ENTRY_LEAF ||
 			    (bits && !any_bit(bits, start - base, end - base)))
 				continue;
+			op->gather.met |= l.t->cached;
 			if (by_d)
 				harvest_leaf(op, l, &it.entries[i], gfn, span, NULL, base, true);
 			else
@@ -248,7 +251,7 @@ static void age_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
 		sync_entry(op->mm, ref);
 	}
 	if (op->mm->flags & TDP_MM_FLUSH_ON_AGE)
-		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_AGE);
+		tdpi_gather_leaves(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_AGE);
 }
 
 static void note_young(struct tdpi_age *age, tdpi_gfn_t gfn, unsigned level, struct tdpi_span span)

@@ -172,6 +172,16 @@ int tdp_dirty_log(struct tdp_mm *mm, uint32_t id, uint32_t mode)
 
 /* ---- harvest and clear ---- */
 
+/*
+ * Whatever the leaves say: a page may have lost W to aging, unflushed, and a vCPU still write to it by what it has
+ * cached. Where no leaf was met everything, though nothing can be cached there.
+ */
+static void gather_window(struct tdpi_gather *g, struct tdpi_span span)
+{
+	tdpi_gather_range(g, span.start, span.end, g->met ? g->met : TDPI_LEVELS_ALL,
+			  TDP_FLUSH_DIRTY);
+}
+
 /* The bits that a bitmap of `pages` pages has in its word i. */
 static uint64_t word_mask(uint64_t pages, uint64_t i)
 {
@@ -229,11 +239,7 @@ int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *
 	if (any) {
 		if (tdpi_slot_log(slot) == TDP_LOG_WRPROT)
 			each_root(&b, slot, span, bitmap, NULL, true);
-		/*
-		 * Whatever the leaves say: a page may have lost W to aging, unflushed, and a vCPU still write
-		 * to it by what it has cached.
-		 */
-		tdpi_gather_range(&b.op.gather, span.start, span.end, TDP_FLUSH_DIRTY);
+		gather_window(&b.op.gather, span);
 	}
 	tdpi_bulk_end(&b);
 	tdpi_slot_drop(mm, slot);
@@ -287,7 +293,7 @@ static void clear(struct tdp_mm *mm, struct tdpi_slot *slot, uint64_t first, uin
 	if (any || tdpi_slot_log(slot) == TDP_LOG_DBIT)
 		each_root(&b, slot, span, mask, NULL, true);
 	if (any)
-		tdpi_gather_range(&b.op.gather, span.start, span.end, TDP_FLUSH_DIRTY);
+		gather_window(&b.op.gather, span);
 	tdpi_bulk_end(&b);
 }
 

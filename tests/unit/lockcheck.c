@@ -423,8 +423,10 @@ static void call_barrier(struct scene *s)
 static void call_flush(struct scene *s)
 {
 	struct tdpi_counts counts = {0};
+	struct tdpi_gather g;
 
-	tdpi_flush(s->mm, &counts, 0, 1, 0);
+	tdpi_gather_begin_flush_only(&g, s->mm, &counts);
+	tdpi_flush(&g, 0, 1, TDPI_LEVELS_ALL, 0);
 }
 
 static void call_collected(struct scene *s)
