@@ -62,7 +62,7 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 	else
 		mm->backend.flush_all(mm->backend_ctx);
 	tdpi_count(op->counts, flush_vcpu, 1);
-	tdpi_count(op->counts, flush_cause[TDP_FLUSH_LOCAL], 1);
+	tdpi_count_flush(op->counts, op->gather.op, 1u << TDP_FLUSH_LOCAL);
 }
 
 /*

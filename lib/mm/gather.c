@@ -15,10 +15,11 @@ static void reset(struct tdpi_gather *g)
 }
 
 void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
-				  struct tdpi_counts *counts)
+				  struct tdpi_counts *counts, enum tdp_op op)
 {
 	g->mm = mm;
 	g->counts = counts;
+	g->op = op;
 	g->ticket = NULL;
 	g->number = 0;
 	g->quiet = false;
@@ -27,12 +28,13 @@ void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
 	reset(g);
 }
 
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts)
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts,
+		       enum tdp_op op)
 {
 	unsigned i =
 		(unsigned)(((uintptr_t)g >> 12) % TDPI_TICKETS); /* threads differ in their stack */
 
-	tdpi_gather_begin_flush_only(g, mm, counts);
+	tdpi_gather_begin_flush_only(g, mm, counts, op);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
 		g->ticket = &mm->tickets[i];
 		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
@@ -92,9 +94,7 @@ void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_
 		mm->backend.flush_all(mm->backend_ctx);
 		tdpi_count(g->counts, flush_all, 1);
 	}
-	for (unsigned c = 0; c < TDP_FLUSH_CAUSES; c++)
-		if (causes & 1u << c)
-			tdpi_count(g->counts, flush_cause[c], 1);
+	tdpi_count_flush(g->counts, g->op, causes);
 }
 
 static struct tdpi_flushed gather_flush(struct tdpi_gather *g)

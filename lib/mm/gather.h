@@ -31,6 +31,7 @@
 struct tdpi_gather {
 	struct tdp_mm *mm;
 	struct tdpi_counts *counts;
+	enum tdp_op op;             /* who asks for its flushes */
 	struct tdpi_ticket *ticket; /* NULL: may not remove */
 	uint64_t number;            /* of the removals since the last finish */
 	tdpi_gfn_t start, end;      /* to flush; start >= end: nothing */
@@ -49,10 +50,11 @@ struct tdpi_flushed {
 };
 
 /* Claim a ticket (waits while all are in use: before any lock). */
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts);
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, struct tdpi_counts *counts,
+		       enum tdp_op op);
 /* For operations that remove nothing but may flush. */
 void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
-				  struct tdpi_counts *counts);
+				  struct tdpi_counts *counts, enum tdp_op op);
 /* Flush, collect, complete, retire. The gather can be used again. No lock held. */
 void tdpi_gather_finish(struct tdpi_gather *g);
 /* Finish and give the ticket back. */

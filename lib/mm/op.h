@@ -11,13 +11,13 @@ struct tdpi_bulk {
 	struct tdpi_counts counts;
 };
 
-static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
+static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm, enum tdp_op op)
 {
 	memset(b, 0, sizeof(*b));
 	b->op.mm = mm;
 	b->op.cache = &b->cache;
 	b->op.counts = &b->counts;
-	tdpi_gather_begin(&b->op.gather, mm, &b->counts);
+	tdpi_gather_begin(&b->op.gather, mm, &b->counts, op);
 }
 
 /* TDP_DEBUG 3: every invariant of every root after each operation; else nothing. Defined in look.c. */
