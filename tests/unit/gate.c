@@ -222,7 +222,8 @@ struct runner {
 	_Atomic uint64_t *page; /* generation that memory is of */
 	uint64_t cached;        /* what this vCPU's TLB says; 0: nothing */
 	_Atomic bool *stop;
-	uint64_t entries, stale;
+	_Atomic uint64_t entries;
+	uint64_t stale;
 };
 
 /* A guest that uses what it has cached for a while, and leaves when it is kicked. */
@@ -239,7 +240,7 @@ static void *run_thread(void *arg)
 			if (tdp_gate_done(r->t->gate, r->vcpu, &work))
 				abort();
 		}
-		r->entries++;
+		atomic_fetch_add(&r->entries, 1);
 		for (unsigned i = 0; i < 50 && atomic_load(&r->t->kicks[r->vcpu]) == kicks; i++) {
 			uint64_t now = atomic_load(r->page);
 
@@ -266,7 +267,7 @@ static void nobody_uses_what_was_flushed(void **state)
 	(void)state;
 	up(&t, TEST_ENV_WAIT);
 	for (uint32_t i = 0; i < VCPUS; i++) {
-		r[i] = (struct runner){&t, i, &page, 0, &stop, 0, 0};
+		r[i] = (struct runner){.t = &t, .vcpu = i, .page = &page, .stop = &stop};
 		assert_int_equal(pthread_create(&thread[i], NULL, run_thread, &r[i]), 0);
 	}
 	for (unsigned n = 0; n < 100; n++) {
@@ -278,10 +279,12 @@ static void nobody_uses_what_was_flushed(void **state)
 			sched_yield();
 		atomic_fetch_add(&page, 1);
 	}
+	for (uint32_t i = 0; i < VCPUS; i++) /* a busy machine may have run none of them yet */
+		while (atomic_load(&r[i].entries) == 0)
+			sched_yield();
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		pthread_join(thread[i], NULL);
-		assert_true(r[i].entries > 0);
 		assert_int_equal(r[i].stale, 0);
 	}
 	down(&t);
