@@ -61,7 +61,7 @@
  * NO_AWAIT_FENCE        asking                      none between saying "I wait" and the look at the notes
  * NO_ENTRY_FENCE        guest_entry                 no fence at guest entry
  * NO_FLUSH_FENCE        guest_entry                 none on the flushing side
- * KICKED_NOT_STOPPED    guest_entry                 the flush does not wait until a kicked vCPU has left
+ * KICKED_NOT_STOPPED    guest_entry                 no wait, after the kicks, until each vCPU has left
  */
 
 #define LOCK(l)   atomic { !(l) -> l = true }
