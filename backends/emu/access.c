@@ -310,7 +310,7 @@ uint64_t *tdpi_emu_guest_entry(struct emu_s1 *s, tdp_gpa_t gpa, bool write)
 		.table_walk = true,
 		.fetch = s->access & TDP_X,
 	};
-	struct emu_slot page = {.key = (gpa & ~(uint64_t)0xfff) | 12, .tag = v->regs.tag};
+	struct emu_slot page = {.key = (gpa & ~(uint64_t)0xfff) | 12, .tag = v->regs.tag}, *known;
 	struct emu_xlate x;
 	enum emu_fault fault = tdpi_emu_translate(v, &q, &x);
 	uint64_t *word;
@@ -325,7 +325,10 @@ uint64_t *tdpi_emu_guest_entry(struct emu_s1 *s, tdp_gpa_t gpa, bool write)
 			     "guest page table where no memory is");
 	if (!word)
 		tdpi_emu_exit_fault(v, &q, EMU_F_BUS, &x, s->exit);
-	else if (!(v->emu->cfg.flags & TDP_EMU_NO_TLB))
+	if (word && !(v->emu->cfg.flags & TDP_EMU_NO_TLB)) {
+		known = tdpi_emu_map_at(&v->pt_pages, page.tag, gpa, 12);
+		page.aux = EMU_BIT(x.level) | (known ? known->aux : 0);
 		tdpi_emu_map_put(&v->pt_pages, &page);
+	}
 	return word;
 }

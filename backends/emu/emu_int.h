@@ -125,8 +125,8 @@ struct emu_slot {
 	uint64_t aux; /* leaf: identity of the root; combined: gpa of the page */
 	uint32_t gen; /* not the map's: the slot is empty */
 	uint8_t prot;
-	uint8_t s1; /* combined: TDP_RWX for the system, << EMU_S1_USER for the user */
-	uint8_t level;
+	uint8_t s1;    /* combined: TDP_RWX for the system, << EMU_S1_USER for the user */
+	uint8_t level; /* of the second-stage leaf; walk cache: of the table */
 	uint8_t clean;
 };
 
@@ -158,10 +158,11 @@ struct emu_slot *tdpi_emu_map_at(struct emu_map *map, uint64_t tag, uint64_t add
 /* Insert or replace; key, tag and contents from *s. */
 void tdpi_emu_map_put(struct emu_map *map, const struct emu_slot *s);
 void tdpi_emu_map_clear(struct emu_map *map);
-/* Drop blocks of any tag that overlap [start, last]. */
-void tdpi_emu_map_drop(struct emu_map *map, uint64_t start, uint64_t last);
+#define EMU_LEVELS_ALL (~(uint32_t)0)
+/* Drop blocks of any tag, and of levels whose bit is set, that overlap [start, last]. */
+void tdpi_emu_map_drop(struct emu_map *map, uint64_t start, uint64_t last, uint32_t levels);
 /* The same by the gpa in aux. */
-void tdpi_emu_map_drop_aux(struct emu_map *map, uint64_t start, uint64_t last);
+void tdpi_emu_map_drop_aux(struct emu_map *map, uint64_t start, uint64_t last, uint32_t levels);
 /* Drop all blocks of one tag that hold addr. */
 void tdpi_emu_map_drop_addr(struct emu_map *map, uint64_t tag, uint64_t addr);
 /* Visit blocks (of one tag, or of any: all) that overlap; stops when fn returns true. */
@@ -195,7 +196,7 @@ struct tdp_emu {
 	pthread_mutex_t shared_lock; /* stands for every vCPU's lock when twins are checked */
 	struct tdp_emu_vcpu *vcpus;
 	struct tdp_emu_stats past;   /* of destroyed vCPUs; under list_lock */
-	uint64_t flush_range, flush_all, flush_vcpu, reloads;
+	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu, reloads;
 };
 
 struct tdp_emu_vcpu {
@@ -208,7 +209,8 @@ struct tdp_emu_vcpu {
 	struct emu_map leaf;   /* gpa -> page */
 	struct emu_map tables; /* gpa -> table: the walk cache */
 	struct emu_map combined; /* gva -> page */
-	struct emu_map pt_pages; /* gpa of guest page tables that `combined` came through */
+	/* gpa of guest page tables that `combined` came through; aux: levels of the leaves that mapped them */
+	struct emu_map pt_pages;
 	uint32_t s1_mode;      /* enum tdp_emu_stage1 */
 	uint64_t s1_root;
 	uint32_t refs;         /* of the access under way */
@@ -225,6 +227,8 @@ int tdpi_emu_load_regs(const struct tdp_backend_caps *caps, uint32_t format, con
 void tdpi_emu_violation(struct tdp_emu_vcpu *v, const char *what, tdp_gpa_t gpa, tdp_pa_t pa);
 void tdpi_emu_drop_all(struct tdp_emu_vcpu *v);
 void tdpi_emu_drop_range(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last);
+/* Only leaves of these levels; the walk cache stays. */
+void tdpi_emu_drop_leaves(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last, uint32_t levels);
 void tdpi_emu_drop_combined(struct tdp_emu_vcpu *v);
 void tdpi_emu_stats_add(struct tdp_emu_stats *sum, const struct tdp_emu_stats *st);
 

@@ -57,19 +57,39 @@ static uint64_t last_of(uint64_t start, uint64_t size)
 	return size - 1 > UINT64_MAX - start ? UINT64_MAX : start + (size - 1);
 }
 
+/* levels 0: not only leaves. */
+static void drop_range(struct tdp_emu *emu, struct tdp_range range, uint32_t levels)
+{
+	uint64_t last = last_of(range.start, range.size);
+
+	emu_list_lock(emu);
+	for (struct tdp_emu_vcpu *v = emu->vcpus; v; v = v->next) {
+		emu_lock_other(v);
+		if (range.size && levels)
+			tdpi_emu_drop_leaves(v, range.start, last, levels);
+		else if (range.size)
+			tdpi_emu_drop_range(v, range.start, last);
+		emu_unlock(v);
+	}
+	emu_list_unlock(emu);
+}
+
 static void op_flush_range(void *ctx, struct tdp_range range)
 {
 	struct tdp_emu *emu = ctx;
 
 	__atomic_fetch_add(&emu->flush_range, 1, __ATOMIC_RELAXED);
-	emu_list_lock(emu);
-	for (struct tdp_emu_vcpu *v = emu->vcpus; v; v = v->next) {
-		emu_lock_other(v);
-		if (range.size)
-			tdpi_emu_drop_range(v, range.start, last_of(range.start, range.size));
-		emu_unlock(v);
-	}
-	emu_list_unlock(emu);
+	drop_range(emu, range, 0);
+}
+
+/* Nothing more than was asked for: a level that was left out stays, and is noticed. */
+static void op_flush_leaves(void *ctx, struct tdp_range range, uint32_t levels)
+{
+	struct tdp_emu *emu = ctx;
+
+	__atomic_fetch_add(&emu->flush_range, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&emu->flush_leaves, 1, __ATOMIC_RELAXED);
+	drop_range(emu, range, levels);
 }
 
 static void drop_everywhere(struct tdp_emu *emu, bool unload)
@@ -159,4 +179,5 @@ const struct tdp_backend_ops tdp_emu_backend = {
 	.flush_all = op_flush_all,
 	.flush_vcpu = op_flush_vcpu,
 	.reload = op_reload,
+	.flush_leaves = op_flush_leaves,
 };

@@ -178,7 +178,8 @@ static bool overlaps(uint64_t a, unsigned lg2, uint64_t start, uint64_t last)
 	return a <= last && a + (EMU_BIT(lg2) - 1) >= start;
 }
 
-static void map_drop_scan(struct emu_map *map, uint64_t start, uint64_t last, bool aux)
+static void map_drop_scan(struct emu_map *map, uint64_t start, uint64_t last, uint32_t levels,
+			  bool aux)
 {
 	for (uint32_t i = 0; map->count && i <= map_mask(map); i++) {
 		/* A removal may move another entry here: look again. */
@@ -186,7 +187,7 @@ static void map_drop_scan(struct emu_map *map, uint64_t start, uint64_t last, bo
 			const struct emu_slot *s = &map->slot[i];
 			uint64_t at = aux ? s->aux : emu_slot_start(s);
 
-			if (!overlaps(at, emu_slot_lg2(s), start, last))
+			if (!overlaps(at, emu_slot_lg2(s), start, last) || !(levels >> s->level & 1))
 				break;
 			map_remove(map, i);
 		}
@@ -208,12 +209,12 @@ static bool map_probes_cheap(const struct emu_map *map, uint64_t start, uint64_t
 	return blocks * map->ntags < ((uint64_t)1 << map->cap_lg2) / 4;
 }
 
-void tdpi_emu_map_drop(struct emu_map *map, uint64_t start, uint64_t last)
+void tdpi_emu_map_drop(struct emu_map *map, uint64_t start, uint64_t last, uint32_t levels)
 {
 	if (!map->count)
 		return;
 	if (!map_probes_cheap(map, start, last)) {
-		map_drop_scan(map, start, last, false);
+		map_drop_scan(map, start, last, levels, false);
 		return;
 	}
 	for (uint64_t sizes = map->sizes; sizes; sizes &= sizes - 1) {
@@ -223,17 +224,17 @@ void tdpi_emu_map_drop(struct emu_map *map, uint64_t start, uint64_t last)
 			for (uint32_t t = 0; t < map->ntags; t++) {
 				struct emu_slot *s = map_lookup(map, map->tags[t], b << lg2 | lg2);
 
-				if (s)
+				if (s && levels >> s->level & 1)
 					map_remove(map, (uint32_t)(s - map->slot));
 			}
 		}
 	}
 }
 
-void tdpi_emu_map_drop_aux(struct emu_map *map, uint64_t start, uint64_t last)
+void tdpi_emu_map_drop_aux(struct emu_map *map, uint64_t start, uint64_t last, uint32_t levels)
 {
 	if (map->count)
-		map_drop_scan(map, start, last, true);
+		map_drop_scan(map, start, last, levels, true);
 }
 
 void tdpi_emu_map_drop_addr(struct emu_map *map, uint64_t tag, uint64_t addr)

@@ -66,27 +66,32 @@ void tdpi_emu_drop_all(struct tdp_emu_vcpu *v)
 	tdpi_emu_drop_combined(v);
 }
 
-static bool found(void *arg, const struct emu_slot *s)
+static bool of_level(void *arg, const struct emu_slot *s)
 {
-	(void)arg;
-	(void)s;
-	return true;
+	const uint32_t *levels = arg;
+
+	return s->aux & *levels;
 }
 
-void tdpi_emu_drop_range(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last)
+void tdpi_emu_drop_leaves(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last, uint32_t levels)
 {
-	tdpi_emu_map_drop(&v->leaf, start, last);
-	tdpi_emu_map_drop(&v->tables, start, last);
+	tdpi_emu_map_drop(&v->leaf, start, last, levels);
 	if (!v->combined.count)
 		return;
 	/*
 	 * A combined translation also stands for the guest tables it came through. Which ones
 	 * each came through is not kept; if any of them moves, all combined translations go.
 	 */
-	if (tdpi_emu_map_overlap(&v->pt_pages, NULL, start, last, found, NULL))
+	if (tdpi_emu_map_overlap(&v->pt_pages, NULL, start, last, of_level, &levels))
 		tdpi_emu_drop_combined(v);
 	else
-		tdpi_emu_map_drop_aux(&v->combined, start, last);
+		tdpi_emu_map_drop_aux(&v->combined, start, last, levels);
+}
+
+void tdpi_emu_drop_range(struct tdp_emu_vcpu *v, uint64_t start, uint64_t last)
+{
+	tdpi_emu_map_drop(&v->tables, start, last, EMU_LEVELS_ALL);
+	tdpi_emu_drop_leaves(v, start, last, EMU_LEVELS_ALL);
 }
 
 int tdp_emu_set_stage1(struct tdp_emu_vcpu *v, enum tdp_emu_stage1 mode, uint64_t root)

@@ -118,6 +118,13 @@ static void flushes(FILE *out, const struct result *results, unsigned n)
 	fprintf(out, "  by cause\n");
 	for (unsigned i = 0; i < TDP_FLUSH_CAUSES; i++)
 		ROW_IF(causes[i], stats.flush_cause, i);
+	fprintf(out, "  by call\n");
+	for (unsigned i = 0; i < TDP_OPS; i++) {
+		char name[LABEL];
+
+		snprintf(name, sizeof(name), "    %s", tdp_op_name(i));
+		ROW_IF(name, stats.flush_op, i);
+	}
 }
 
 static void walks_by_refs(FILE *out, const struct result *results, unsigned n, size_t offset)

@@ -105,6 +105,15 @@ struct tdp_backend_ops {
 	void (*reload)(void *ctx);
 	/** Optional: make [va, va + len) of a table visible to a walker that does not snoop caches. */
 	void (*table_sync)(void *ctx, const void *va, uint64_t len);
+	/**
+	 * Optional: flush_range() that may spare what did not change: only leaves did, and bit l of `levels` (never 0)
+	 * is set if vCPUs can have cached some of level l (0: 4K) in range. On return no vCPU holds a translation
+	 * by a leaf of these levels that overlaps range and was read before the call, one combined with the guest's
+	 * own tables included; walks that were under way have ended. Other leaves and pointers to tables may stay.
+	 * With Arm's FEAT_TTL: one bit is TTL 4 + (3 - l), several are TTL 0; flush_range() is TTL 0 as well.
+	 * NULL: flush_range is used. Not called without TDP_CAP_RANGE_FLUSH.
+	 */
+	void (*flush_leaves)(void *ctx, struct tdp_range range, uint32_t levels);
 };
 
 #ifdef __cplusplus

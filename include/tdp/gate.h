@@ -6,7 +6,8 @@
  * A vCPU passes the gate on its way into the guest and out of it. A flush is a number that goes up: a vCPU
  * that is out serves it on its next entry (lazily), one that is in is kicked out, and the flush waits until it
  * *has left*: kicked is not stopped. A backend builds its flush_range, flush_all and reload of three calls of
- * tdp_gate_flush(); how to throw a vCPU out and how to flush one TLB is all that it adds.
+ * tdp_gate_flush(), and flush_begin and flush_wait of its two halves; how to throw a vCPU out and how to flush one
+ * TLB is all that it adds.
  *
  * Ordering. Entering stores "in", then reads the number; flushing stores the number, then reads who is in; each
  * has a full fence between its two steps, so one of the two sees the other. What the caller of a flush wrote
@@ -77,6 +78,17 @@ TDP_API int tdp_gate_leave(struct tdp_gate *gate, uint32_t vcpu);
  * not TDP_GATE_*, or a range that is not a multiple of the granule or wraps.
  */
 TDP_API int tdp_gate_flush(struct tdp_gate *gate, struct tdp_range range, uint32_t what);
+/**
+ * The same in two halves. begin: the flush is published, and who is in has been kicked; *token names it. wait: on
+ * return all is true that tdp_gate_flush() promises of a call at the time of begin. Any number may be outstanding,
+ * and be waited for in any order, by any thread, also by several or by none.
+ *
+ * Context: as tdp_gate_flush(). Sleeps: begin only for the gate's own lock. Fails: begin as tdp_gate_flush(), wait
+ * with TDP_EINVAL for a token that this gate has not given.
+ */
+TDP_API int tdp_gate_flush_begin(struct tdp_gate *gate, struct tdp_range range, uint32_t what,
+				 uint64_t *token);
+TDP_API int tdp_gate_flush_wait(struct tdp_gate *gate, uint64_t token);
 
 struct tdp_gate_stats {
 	uint32_t size;

@@ -130,6 +130,37 @@ enum tdp_flush_cause {
 };
 #define TDP_FLUSH_CAUSES 9
 
+/*
+ * Which call asked for a flush: name, and words to print. ZAP is tdp_zap_table(), too, SLOT all that changes slots;
+ * a step of a job is the plain call; what a call does by means of others is still that call.
+ */
+#define TDP_OP_LIST(X)                                                                             \
+	X(FAULT, "fault")                                                                          \
+	X(POPULATE, "populate")                                                                    \
+	X(ZAP, "zap")                                                                              \
+	X(COMPACT, "compact")                                                                      \
+	X(SLOT, "slot change")                                                                     \
+	X(OWNER, "set_owner")                                                                      \
+	X(ROOTS, "roots_invalidate")                                                               \
+	X(LOAD, "vcpu_load")                                                                       \
+	X(WRITE_PROTECT, "write_protect")                                                          \
+	X(WRITE_TRACK, "write_track")                                                              \
+	X(DIRTY_LOG, "dirty_log")                                                                  \
+	X(DIRTY_HARVEST, "dirty_harvest")                                                          \
+	X(DIRTY_CLEAR, "dirty_clear")                                                              \
+	X(AGE, "age")                                                                              \
+	X(SPLIT, "split")                                                                          \
+	X(COLLAPSE, "collapse")
+
+enum tdp_op {
+#define TDP_OP_ENUM(name, text) TDP_OP_##name,
+	TDP_OP_LIST(TDP_OP_ENUM)
+#undef TDP_OP_ENUM
+};
+#define TDP_OPS 16
+/** Its words ("write_protect"), "?" for a number that is none. Never NULL, static storage. Any context. */
+TDP_API const char *tdp_op_name(uint32_t op);
+
 #define TDP_STALL_BUCKETS 32
 
 struct tdp_stats {
@@ -156,7 +187,9 @@ struct tdp_stats {
 	 * last: or longer). All 0 without env->now().
 	 */
 	uint64_t stalls[TDP_STALL_BUCKETS];
-	uint64_t fault_prechecked; /* RETRY before a look-up or a lock: invalidated already */
+	uint64_t fault_prechecked;  /* RETRY before a look-up or a lock: invalidated already */
+	uint64_t flush_leaves;      /* of flush_range: could say of which levels (flush_leaves) */
+	uint64_t flush_op[TDP_OPS]; /* of all three: by the call that asked for it */
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);

@@ -50,7 +50,8 @@ static void fill_split(const struct tdp_mm *mm, struct tdpi_table *top, struct t
 		return;
 	}
 	for (unsigned i = 0; i < ENTRIES; i++, rest = rest->next) {
-		init_child(top, rest, &entries[i], top->gfn + i * level_pages(top->level));
+		init_child(top, rest, &entries[i], top->gfn + i * level_pages(top->level),
+			   top->cached);
 		fill_parts(mm, rest, leaf, level, i * ENTRIES);
 		tdpi_entry_init(&entries[i], fmt_table(tdpi_table_pa(mm, rest), top->level));
 	}
@@ -79,6 +80,7 @@ static void split_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 	unsigned level = l.t->level, shift = level_shift(level);
 	struct tdpi_table *top = tdpi_cache_take(op->cache), *rest = NULL;
 	uint64_t old = tdpi_entry_load(ref), table;
+	bool breaks;
 
 	for (uint64_t i = 1; i < split_tables(level); i++) {
 		struct tdpi_table *one = tdpi_cache_take(op->cache);
@@ -87,9 +89,10 @@ static void split_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t 
 		rest = one;
 	}
 	gfn = gfn >> shift << shift;
-	init_child(l.t, top, ref, gfn);
 	table = fmt_table(tdpi_table_pa(op->mm, top), level);
-	if (needs_break(op->mm, old, table, level)) {
+	breaks = needs_break(op->mm, old, table, level);
+	init_child(l.t, top, ref, gfn, breaks ? 0 : l.t->cached);
+	if (breaks) {
 		old = break_entry(op, l, ref, gfn);
 		fill_split(op->mm, top, rest, old, level);
 		tdpi_entry_publish(l, ref, table);
@@ -265,6 +268,7 @@ static void collapse_locked(struct tdpi_op *op, struct tdpi_locked l, struct tdp
 	} else {
 		/* Same translations before and after: a stale one harms nobody, no flush is owed (E05). */
 		tdpi_entry_exchange(l, ref, leaf);
+		l.t->cached = TDPI_LEVELS_ALL; /* small ones, and the way to them */
 	}
 	sync_entry(op->mm, ref);
 	tdpi_store_relaxed(&below.t->state, (uint8_t)TDPI_TABLE_STALE);
@@ -305,7 +309,8 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
 	tdpi_table_unlock(op->mm, l);
 	if (done) {
 		tdpi_gather_push(&op->gather, below);
-		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_TABLE);
+		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDPI_LEVELS_ALL,
+				  TDP_FLUSH_TABLE);
 	}
 	return done;
 }

@@ -62,7 +62,7 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 	else
 		mm->backend.flush_all(mm->backend_ctx);
 	tdpi_count(op->counts, flush_vcpu, 1);
-	tdpi_count(op->counts, flush_cause[TDP_FLUSH_LOCAL], 1);
+	tdpi_count_flush(op->counts, op->gather.op, 1u << TDP_FLUSH_LOCAL);
 }
 
 /*
@@ -72,7 +72,7 @@ static void flush_local(struct tdpi_op *op, tdpi_gfn_t gfn, unsigned level)
 struct owed_seen {
 	struct tdpi_table *t;
 	uint64_t owed;
-	uint32_t removals;
+	uint16_t removals;
 };
 
 static TDPI_COLD bool settle_debt(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t start,
@@ -89,7 +89,7 @@ static TDPI_COLD bool settle_debt(struct tdpi_op *op, struct tdpi_locked l, tdpi
 	tdpi_table_unlock(op->mm, l);
 	if (env->now)
 		since = env->now(env->priv);
-	tdpi_flush(op->mm, op->counts, start, end, 1u << TDP_FLUSH_OWED);
+	tdpi_flush(&op->gather, start, end, TDPI_LEVELS_ALL, 1u << TDP_FLUSH_OWED);
 	if (env->now)
 		tdpi_count_stall(op->mm, since);
 	return false;
@@ -217,7 +217,8 @@ static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 	if (fmt_dirty(old, level) && !to.dirty)
 		note_dirty(op, l, gfn, old);
 	if (tdpi_leaf_flush_need(have, to) != TDPI_FLUSH_NONE)
-		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDP_FLUSH_PERMISSION);
+		tdpi_gather_leaves(&op->gather, l, gfn, gfn + level_pages(level),
+				   TDP_FLUSH_PERMISSION);
 	return TDP_FAULT_FIXED;
 }
 
@@ -369,7 +370,7 @@ static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, str
 		tdpi_cache_give(op->cache, child);
 		return MAP_AGAIN;
 	}
-	init_child(t, child, ref, m->gfn);
+	init_child(t, child, ref, m->gfn, 0);
 	set_present(op, l, ref, old, fmt_table(tdpi_table_pa(op->mm, child), level));
 	tdpi_table_unlock(op->mm, l);
 	return 0;

@@ -124,8 +124,8 @@ TDPI_ALWAYS_INLINE void run_end(struct run *r, const struct run_dirty *dirty, un
 		mm->backend.table_sync(mm->backend_ctx, &r->entries[r->first],
 				       (r->last - r->first + 1) * sizeof(*r->entries));
 	if (flush && r->first <= r->last)
-		tdpi_gather_range(&r->op->gather, r->gfn + r->first * level_pages(level),
-				  r->gfn + (r->last + 1) * level_pages(level), cause);
+		tdpi_gather_leaves(&r->op->gather, r->l, r->gfn + r->first * level_pages(level),
+				   r->gfn + (r->last + 1) * level_pages(level), cause);
 	tdpi_table_unlock(mm, r->l);
 }
 

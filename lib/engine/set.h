@@ -77,7 +77,8 @@ static inline void set_removed_leaf(struct tdpi_op *op, struct tdpi_locked l, td
 	table_add(l.t, -1);
 	tdpi_count(op->counts, leaves[level], -1);
 	note_dirty(op, l, gfn, old);
-	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_ZAP);
+	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), l.t->cached,
+			    TDP_FLUSH_ZAP);
 }
 
 static inline void set_removed_mmio(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref)
@@ -111,7 +112,8 @@ static inline struct tdpi_table *set_removed_table(struct tdpi_op *op, struct td
 	tdpi_entry_exchange(l, ref, fmt_empty(level));
 	sync_entry(op->mm, ref);
 	table_add(l.t, -1);
-	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), TDP_FLUSH_TABLE);
+	tdpi_gather_removed(&op->gather, l, gfn, gfn + level_pages(level), TDPI_LEVELS_ALL,
+			    TDP_FLUSH_TABLE);
 	return table_below(op->mm, e, level);
 }
 
@@ -125,9 +127,11 @@ static inline uint64_t break_entry(struct tdpi_op *op, struct tdpi_locked l, tdp
 {
 	unsigned level = l.t->level;
 	uint64_t old = tdpi_entry_exchange(l, ref, fmt_frozen(level));
+	bool leaf = fmt_kind(old, level) == TDP_ENTRY_LEAF;
 
 	sync_entry(op->mm, ref);
-	tdpi_flush(op->mm, op->counts, gfn, gfn + level_pages(level), 1u << TDP_FLUSH_BREAK);
+	tdpi_flush(&op->gather, gfn, gfn + level_pages(level), leaf ? l.t->cached : TDPI_LEVELS_ALL,
+		   1u << TDP_FLUSH_BREAK);
 	return old;
 }
 
@@ -136,9 +140,12 @@ static inline bool needs_break(const struct tdp_mm *mm, uint64_t old, uint64_t e
 	return FMT_BBM && !fmt_live_change_ok(old, e, level, mm->caps.bbm_level);
 }
 
-/* Metadata of a table that is about to be linked at ref of a locked parent. */
+/*
+ * Metadata of a table that is about to be linked at ref of a locked parent. cached: levels of what vCPUs can have
+ * cached of the leaf that it stands for, 0: none.
+ */
 static inline void init_child(const struct tdpi_table *parent, struct tdpi_table *child,
-			      tdpi_entry_t *ref, tdpi_gfn_t gfn)
+			      tdpi_entry_t *ref, tdpi_gfn_t gfn, uint32_t cached)
 {
 	unsigned shift = level_shift(parent->level);
 
@@ -149,6 +156,7 @@ static inline void init_child(const struct tdpi_table *parent, struct tdpi_table
 	child->root = parent->root;
 	child->owed = 0;
 	child->removals = 0;
+	child->cached = (uint8_t)(cached | TDPI_BIT(child->level));
 	tdpi_store_release(&child->state, (uint8_t)TDPI_TABLE_LINKED);
 }
 

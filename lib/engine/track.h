@@ -206,6 +206,20 @@ TDPI_ALWAYS_INLINE void harvest_leaf(struct run *r, unsigned i, const struct har
 	run_flush(r, i, 1);
 }
 
+/*
+ * A harvest flushes all of its window, whatever it finds: for which levels, the tables say in which there are leaves
+ * (gather.h).
+ */
+TDPI_ALWAYS_INLINE void note_levels(const struct run *r, unsigned level)
+{
+	bool any = level == 0 && r->l.t->present > r->l.t->mmio;
+
+	for (unsigned i = r->from; level > 0 && !any && i < r->end; i++)
+		any = fmt_kind(tdpi_entry_load(&r->entries[i]), level) == TDP_ENTRY_LEAF;
+	if (any)
+		r->op->gather.met |= r->l.t->cached;
+}
+
 /* A harvest only has to do with leaves that are dirty, or huge and writable: the others are passed over. */
 TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
 				    const struct iter *it, unsigned level)
@@ -217,6 +231,7 @@ TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
 	take_over(&r, h->span, level);
+	note_levels(&r, level);
 	for (unsigned i = r.from; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
 		if (h->clear && run_settled(&r, i, level, bits)) {
 			set_bits(h->bits, r.gfn + i - h->base, 8);
@@ -264,6 +279,7 @@ TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, b
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
 	take_over(&r, h->span, level);
+	note_levels(&r, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		struct tdpi_span part = part_of(h->span, r.gfn + i * level_pages(level), level);
 		uint64_t e = tdpi_entry_load(&r.entries[i]);

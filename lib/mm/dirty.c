@@ -92,7 +92,7 @@ static void log_arm(struct tdp_mm *mm, struct tdpi_slot *slot)
 	struct tdpi_span span = {slot->base, slot->base + slot->pages};
 	struct tdpi_bulk b;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_LOG);
 	each_root(&b, slot, span, NULL, NULL, true);
 	tdpi_bulk_end(&b);
 }
@@ -113,7 +113,7 @@ static int log_on(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 		return TDP_EEXIST;
 	ret = log_prepare(mm, slot, mode);
 	if (!ret && mode & TDP_LOG_EAGER_SPLIT)
-		ret = tdpi_split(mm, slot->as_id, span, 0);
+		ret = tdpi_split(mm, TDP_OP_DIRTY_LOG, slot->as_id, span, 0);
 	if (ret)
 		return ret;
 	if (how == TDP_LOG_DBIT)
@@ -164,11 +164,21 @@ int tdp_dirty_log(struct tdp_mm *mm, uint32_t id, uint32_t mode)
 	tdpi_unlock(&mm->env, &mm->slots_lock);
 	/* Not under the lock: the backing is asked about each huge page. */
 	if (!ret && mode & TDP_LOG_RECOVER)
-		ret = tdpi_collapse(mm, as_id, span, 0, NULL);
+		ret = tdpi_collapse(mm, TDP_OP_DIRTY_LOG, as_id, span, 0, NULL);
 	return ret;
 }
 
 /* ---- harvest and clear ---- */
+
+/*
+ * Whatever the leaves say: a page may have lost W to aging, unflushed, and a vCPU still write to it by what it has
+ * cached. Where no leaf was met everything, though nothing can be cached there.
+ */
+static void gather_window(struct tdpi_gather *g, struct tdpi_span span)
+{
+	tdpi_gather_range(g, span.start, span.end, g->met ? g->met : TDPI_LEVELS_ALL,
+			  TDP_FLUSH_DIRTY);
+}
 
 /* The bits that a bitmap of `pages` pages has in its word i. */
 static uint64_t word_mask(uint64_t pages, uint64_t i)
@@ -212,7 +222,7 @@ int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *
 	if (ret)
 		return ret;
 	pages = span.end - span.start;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_HARVEST);
 	if (tdpi_slot_log(slot) == TDP_LOG_DBIT) {
 		each_root(&b, slot, span, NULL, bitmap, true);
 		tdpi_wait_collected(mm);
@@ -227,11 +237,7 @@ int tdp_dirty_harvest(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *
 	if (any) {
 		if (tdpi_slot_log(slot) == TDP_LOG_WRPROT)
 			each_root(&b, slot, span, bitmap, NULL, true);
-		/*
-		 * Whatever the leaves say: a page may have lost W to aging, unflushed, and a vCPU still write
-		 * to it by what it has cached.
-		 */
-		tdpi_gather_range(&b.op.gather, span.start, span.end, TDP_FLUSH_DIRTY);
+		gather_window(&b.op.gather, span);
 	}
 	tdpi_bulk_end(&b);
 	tdpi_slot_drop(mm, slot);
@@ -249,7 +255,7 @@ int tdp_dirty_get(struct tdp_mm *mm, uint32_t id, uint64_t first, uint64_t *bitm
 	if (ret)
 		return ret;
 	pages = span.end - span.start;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_HARVEST);
 	if (tdpi_slot_log(slot) == TDP_LOG_DBIT) {
 		each_root(&b, slot, span, NULL, bitmap, false);
 		tdpi_wait_collected(mm);
@@ -269,7 +275,7 @@ static void clear(struct tdp_mm *mm, struct tdpi_slot *slot, uint64_t first, uin
 	struct tdpi_bulk b;
 	uint64_t any = 0;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_CLEAR);
 	for (uint64_t i = first; i < first + pages;) {
 		uint64_t n = tdpi_min64(64 - i % 64, first + pages - i);
 		uint64_t bits = (n == 64 ? ~(uint64_t)0 : TDPI_BIT(n) - 1) << i % 64;
@@ -285,7 +291,7 @@ static void clear(struct tdp_mm *mm, struct tdpi_slot *slot, uint64_t first, uin
 	if (any || tdpi_slot_log(slot) == TDP_LOG_DBIT)
 		each_root(&b, slot, span, mask, NULL, true);
 	if (any)
-		tdpi_gather_range(&b.op.gather, span.start, span.end, TDP_FLUSH_DIRTY);
+		gather_window(&b.op.gather, span);
 	tdpi_bulk_end(&b);
 }
 

@@ -336,7 +336,7 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 		return ret;
 	tdpi_op_begin(&op, v->mm, &v->cache, &v->counts);
 	op.vcpu_cookie = v->cookie;
-	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts);
+	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts, TDP_OP_FAULT);
 	a.op = &op;
 	a.vcpu = v;
 	a.root = v->root;
@@ -448,7 +448,7 @@ int tdp_populate(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint
 	tdpi_counts_merge(mm, &counts);
 	if (ret)
 		return ret;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_POPULATE);
 	upto = span.start;
 	a.op = &b.op;
 	a.as_id = as_id;

@@ -194,30 +194,67 @@ static uint64_t publish(struct tdp_gate *g, struct tdp_range range, uint32_t wha
 	return number;
 }
 
-int tdp_gate_flush(struct tdp_gate *g, struct tdp_range range, uint32_t what)
+/* Publish and kick. How many were in: if none was, nobody is to be waited for. */
+static uint64_t flush_begin(struct tdp_gate *g, struct tdp_range range, uint32_t what,
+			    uint64_t *number)
 {
-	uint64_t number, kicks = 0;
 	uint32_t passages;
+	uint64_t kicks = 0;
 
-	if (!g || what & ~(TDP_GATE_FLUSH_ALL | TDP_GATE_RELOAD) ||
-	    (range.start | range.size) & (TDP_PAGE_SIZE - 1) ||
-	    (range.size && range.start + (range.size - 1) < range.start))
-		return TDP_EINVAL;
-	number = publish(g, range, what);
-	tdpi_add_relaxed(&g->waiting, 1u);
-	tdpi_fence_seq_cst(); /* G1: the number, then who is in? G2: waiting, then who is in? */
+	*number = publish(g, range, what);
+	tdpi_fence_seq_cst(); /* G1: the number, then who is in? */
 	for (uint32_t i = 0; i < g->vcpus; i++) {
-		if (!must_leave(&g->vcpu[i], number, &passages))
+		if (!must_leave(&g->vcpu[i], *number, &passages))
 			continue;
 		kicks++;
 		g->kick(g->ctx, i);
 	}
-	for (uint32_t i = 0; kicks && i < g->vcpus; i++)
-		wait_for(g, &g->vcpu[i], number);
-	tdpi_sub_relaxed(&g->waiting, 1u);
 	tdpi_add_quiet(&g->flushes, 1);
 	tdpi_add_quiet(&g->kicks, kicks);
 	tdpi_add_quiet(&g->lazy, g->vcpus - kicks);
+	return kicks;
+}
+
+static void flush_wait(struct tdp_gate *g, uint64_t number)
+{
+	tdpi_add_relaxed(&g->waiting, 1u);
+	tdpi_fence_seq_cst(); /* G2: waiting, then who is in? */
+	for (uint32_t i = 0; i < g->vcpus; i++)
+		wait_for(g, &g->vcpu[i], number);
+	tdpi_sub_relaxed(&g->waiting, 1u);
+}
+
+static bool can_flush(const struct tdp_gate *g, struct tdp_range range, uint32_t what)
+{
+	return g && !(what & ~(TDP_GATE_FLUSH_ALL | TDP_GATE_RELOAD)) &&
+	       !((range.start | range.size) & (TDP_PAGE_SIZE - 1)) &&
+	       !(range.size && range.start + (range.size - 1) < range.start);
+}
+
+int tdp_gate_flush(struct tdp_gate *g, struct tdp_range range, uint32_t what)
+{
+	uint64_t number;
+
+	if (!can_flush(g, range, what))
+		return TDP_EINVAL;
+	if (flush_begin(g, range, what, &number))
+		flush_wait(g, number);
+	return TDP_OK;
+}
+
+int tdp_gate_flush_begin(struct tdp_gate *g, struct tdp_range range, uint32_t what, uint64_t *token)
+{
+	if (!can_flush(g, range, what) || !token)
+		return TDP_EINVAL;
+	flush_begin(g, range, what, token);
+	return TDP_OK;
+}
+
+int tdp_gate_flush_wait(struct tdp_gate *g, uint64_t token)
+{
+	if (!g || !token || token > tdpi_load_acquire(&g->number))
+		return TDP_EINVAL;
+	flush_wait(g, token);
 	return TDP_OK;
 }
 

@@ -4,7 +4,7 @@
 
 #include "engine/engine.h"
 
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm)
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op)
 {
 	/*
 	 * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. Each
@@ -13,7 +13,7 @@ void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm)
 	unsigned i = (unsigned)(((uint64_t)(uintptr_t)g >> 16) * UINT64_C(0x9e3779b97f4a7c15) >>
 				(64 - TDPI_TICKETS_LG2));
 
-	tdpi_gather_begin_flush_only(g, mm, NULL);
+	tdpi_gather_begin_flush_only(g, mm, NULL, op);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
 		g->ticket = &mm->tickets[i];
 		if (tdpi_load_relaxed(&g->ticket->busy) == 0 &&
@@ -27,7 +27,7 @@ void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm)
 }
 
 void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
-			 tdpi_gfn_t end, enum tdp_flush_cause cause)
+			 tdpi_gfn_t end, uint32_t levels, enum tdp_flush_cause cause)
 {
 	struct tdpi_table *t = l.t;
 	uint64_t ours = g->number * TDPI_TICKETS + (uint64_t)(g->ticket - g->mm->tickets);
@@ -35,11 +35,12 @@ void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t
 	t->removals++;
 	if (g->quiet)
 		return;
-	tdpi_gather_range(g, start, end, cause);
+	tdpi_gather_range(g, start, end, levels, cause);
 	if (t->owed != ours && tdpi_owes(g->mm, t)) {
 		unsigned shift = tdpi_level_shift(g->mm, t->level + 1u);
 
-		tdpi_gather_range(g, t->gfn, t->gfn + TDPI_BIT(shift), TDP_FLUSH_OWED);
+		tdpi_gather_range(g, t->gfn, t->gfn + TDPI_BIT(shift), TDPI_LEVELS_ALL,
+				  TDP_FLUSH_OWED);
 	}
 	t->owed = ours; /* A4b: pairs with tdpi_owes() under the same lock */
 }
@@ -50,9 +51,10 @@ void tdpi_gather_table(struct tdpi_gather *g, struct tdpi_table *t)
 	tdpi_gather_push(g, t);
 }
 
-void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start, tdpi_gfn_t end,
+void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_t levels,
 		uint32_t causes)
 {
+	struct tdp_mm *mm = g->mm;
 	uint64_t top = TDPI_BIT(mm->gpa_bits - TDP_PAGE_LG2);
 
 	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH);
@@ -61,21 +63,24 @@ void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start,
 	if (mm->caps.flags & TDP_CAP_RANGE_FLUSH && !(start == 0 && end == top)) {
 		struct tdp_range r = {start << TDP_PAGE_LG2, (end - start) << TDP_PAGE_LG2};
 
-		mm->backend.flush_range(mm->backend_ctx, r);
-		tdpi_count(counts, flush_range, 1);
+		if (mm->backend.flush_leaves && levels != TDPI_LEVELS_ALL) {
+			mm->backend.flush_leaves(mm->backend_ctx, r, levels);
+			tdpi_count(g->counts, flush_leaves, 1);
+		} else {
+			mm->backend.flush_range(mm->backend_ctx, r);
+		}
+		tdpi_count(g->counts, flush_range, 1);
 	} else {
 		mm->backend.flush_all(mm->backend_ctx);
-		tdpi_count(counts, flush_all, 1);
+		tdpi_count(g->counts, flush_all, 1);
 	}
-	for (unsigned c = 0; c < TDP_FLUSH_CAUSES; c++)
-		if (causes & 1u << c)
-			tdpi_count(counts, flush_cause[c], 1);
+	tdpi_count_flush(g->counts, g->op, causes);
 }
 
 static struct tdpi_flushed gather_flush(struct tdpi_gather *g)
 {
 	if (g->start < g->end && !g->quiet)
-		tdpi_flush(g->mm, g->counts, g->start, g->end, g->causes);
+		tdpi_flush(g, g->start, g->end, g->levels, g->causes);
 	return (struct tdpi_flushed){g->number};
 }
 

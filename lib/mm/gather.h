@@ -12,6 +12,13 @@
  * to its own flush (tdpi_gather_owed); nobody fills an empty entry of a table that owes before flushing
  * that entry himself (tdpi_owes). When a removal overwrites another's unfinished ticket, the new one flushes
  * the whole table, so that its completion is true for both.
+ *
+ * Levels. Where only leaves changed the backend is told of which levels, so that a walker can spare the rest. What
+ * vCPUs can have cached in a table's range is not only what it maps now: a leaf that was split without a break stays
+ * in TLBs, and so do the small ones that were merged, and the way to their table. So each table knows (`cached`,
+ * under its lock): its own level, once it was linked; what its parent had, if a leaf was split into it; and
+ * everything, once tables below it were merged without a break. Nothing of an empty entry is cached unless the
+ * table owes. Where a table was cut off, and for what others owe, everything is flushed.
  */
 #ifndef TDPI_MM_GATHER_H
 #define TDPI_MM_GATHER_H
@@ -19,12 +26,17 @@
 #include "mm/counts.h"
 #include "mm/table.h"
 
+#define TDPI_LEVELS_ALL 0xffu /* leaves of all levels, and pointers to tables */
+
 struct tdpi_gather {
 	struct tdp_mm *mm;
 	struct tdpi_counts *counts;
+	enum tdp_op op;             /* who asks for its flushes */
 	struct tdpi_ticket *ticket; /* NULL: may not remove */
 	uint64_t number;            /* of the removals since the last finish */
 	tdpi_gfn_t start, end;      /* to flush; start >= end: nothing */
+	uint32_t levels;            /* … of which levels */
+	uint32_t met;               /* what `levels` is for all leaves that a harvest has seen */
 	uint32_t causes;            /* bit per enum tdp_flush_cause */
 	bool quiet;                 /* nothing here can be reached by an MMU: no flush (teardown) */
 	uint32_t table_count;       /* subtrees waiting */
@@ -38,11 +50,12 @@ struct tdpi_flushed {
 };
 
 /* Claim a ticket (waits while all are in use: before any lock). */
-void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm);
+void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op);
 static inline void tdpi_gather_reset(struct tdpi_gather *g)
 {
 	g->start = 1;
 	g->end = 0;
+	g->levels = 0;
 	g->causes = 0;
 	g->tables = NULL;
 	g->table_count = 0;
@@ -50,14 +63,16 @@ static inline void tdpi_gather_reset(struct tdpi_gather *g)
 
 /* For operations that remove nothing but may flush. */
 static inline void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct tdp_mm *mm,
-						struct tdpi_counts *counts)
+						struct tdpi_counts *counts, enum tdp_op op)
 {
 	g->mm = mm;
 	g->counts = counts;
+	g->op = op;
 	g->ticket = NULL;
 	g->number = 0;
 	g->quiet = false;
 	g->freed = 0;
+	g->met = 0;
 	tdpi_gather_reset(g);
 }
 
@@ -72,7 +87,7 @@ static inline bool tdpi_gather_idle(const struct tdpi_gather *g)
 }
 
 static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end,
-				     enum tdp_flush_cause cause)
+				     uint32_t levels, enum tdp_flush_cause cause)
 {
 	if (g->start >= g->end) {
 		g->start = start;
@@ -81,7 +96,15 @@ static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, td
 		g->start = tdpi_min64(g->start, start);
 		g->end = tdpi_max64(g->end, end);
 	}
+	g->levels |= levels;
 	g->causes |= 1u << cause;
+}
+
+/* Leaves of a locked table changed. */
+static inline void tdpi_gather_leaves(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
+				      tdpi_gfn_t end, enum tdp_flush_cause cause)
+{
+	tdpi_gather_range(g, start, end, l.t->cached, cause);
 }
 
 /* Does a removal from this table wait for its flush? Under the table's lock (A4b). */
@@ -93,13 +116,13 @@ static inline bool tdpi_owes(const struct tdp_mm *mm, const struct tdpi_table *t
 
 /* Something present was (or is about to be) removed from a locked table; its range is gathered too. */
 void tdpi_gather_removed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
-			 tdpi_gfn_t end, enum tdp_flush_cause cause);
+			 tdpi_gfn_t end, uint32_t levels, enum tdp_flush_cause cause);
 /* Take over what others owe in [start, end) of a locked table. */
 static inline void tdpi_gather_owed(struct tdpi_gather *g, struct tdpi_locked l, tdpi_gfn_t start,
 				    tdpi_gfn_t end)
 {
 	if (tdpi_unlikely(tdpi_owes(g->mm, l.t)))
-		tdpi_gather_range(g, start, end, TDP_FLUSH_OWED);
+		tdpi_gather_range(g, start, end, TDPI_LEVELS_ALL, TDP_FLUSH_OWED);
 }
 
 /* A subtree was cut off at its parent: mark all of it stale, keep it for finish. Parent not locked. */
@@ -113,8 +136,8 @@ static inline void tdpi_gather_push(struct tdpi_gather *g, struct tdpi_table *t)
 	g->table_count++;
 }
 
-/* One flush now (range or all, as the backend prefers). May be called with a table lock held. */
-void tdpi_flush(struct tdp_mm *mm, struct tdpi_counts *counts, tdpi_gfn_t start, tdpi_gfn_t end,
+/* One flush now (leaves, range or all, as the backend prefers). May be called with a table lock held. */
+void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_t levels,
 		uint32_t causes);
 /* Wait until no operation holds uncollected dirty bits that it cut off before this call. No lock held. */
 void tdpi_wait_collected(struct tdp_mm *mm);

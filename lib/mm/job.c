@@ -57,13 +57,18 @@ static unsigned passes(const struct tdp_mm *mm, const struct tdp_job *job)
 
 static int walk_step(struct tdp_mm *mm, struct tdp_job *job, struct tdpi_span span)
 {
+	static const uint8_t op[] = {[TDP_JOB_ZAP] = TDP_OP_ZAP,
+				     [TDP_JOB_COMPACT] = TDP_OP_COMPACT,
+				     [TDP_JOB_WRITE_PROTECT] = TDP_OP_WRITE_PROTECT,
+				     [TDP_JOB_AGE] = TDP_OP_AGE,
+				     [TDP_JOB_COLLAPSE] = TDP_OP_COLLAPSE};
 	struct tdpi_limit limit = {.max_entries = job->max_entries, .max_ns = job->max_ns};
 	struct tdpi_bulk b;
 	int ret;
 
 	limit.from = span.start + (job->done >> TDP_PAGE_LG2);
 	limit.stop = TDPI_GFN_NONE;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, (enum tdp_op)op[job->kind]);
 	b.op.limit = &limit;
 	ret = walk_part(&b, job, span);
 	tdpi_bulk_end(&b);

@@ -306,6 +306,7 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	stats->size = sizeof(*stats);
 	memcpy(stats->faults, c.faults, sizeof(c.faults));
 	memcpy(stats->flush_cause, c.flush_cause, sizeof(c.flush_cause));
+	memcpy(stats->flush_op, c.flush_op, sizeof(c.flush_op));
 	memcpy(stats->leaves, c.leaves, sizeof(c.leaves));
 	memcpy(stats->tables, c.tables, sizeof(c.tables));
 	for (unsigned i = 0; i < TDP_STALL_BUCKETS; i++)
@@ -315,6 +316,7 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	stats->fault_prechecked = c.fault_prechecked;
 	stats->resolves = c.resolves;
 	stats->flush_range = c.flush_range;
+	stats->flush_leaves = c.flush_leaves;
 	stats->flush_all = c.flush_all;
 	stats->flush_vcpu = c.flush_vcpu;
 	stats->mmio = c.mmio;

@@ -44,11 +44,12 @@ struct tdpi_table {
 	uint16_t present; /* entries that are not EMPTY: leaves, tables, MMIO */
 	uint16_t mmio;    /* of these, MMIO entries */
 	uint8_t level;
-	uint8_t state; /* enum tdpi_table_state */
-	uint16_t cuts; /* tables cut off or merged here: a walk that had passed looks again */
-	uint32_t
-		removals; /* batches of removals so far: tells a filler that its flush was in time */
-	uint64_t gfn;     /* of entry 0 */
+	uint8_t state;     /* enum tdpi_table_state */
+	uint16_t cuts;     /* tables cut off or merged here: a walk that had passed looks again */
+	uint16_t removals; /* so far: tells a filler that its flush was in time */
+	uint8_t cached;    /* levels of the leaves that vCPUs can have cached here (mm/gather.h) */
+	uint8_t reserved;
+	uint64_t gfn; /* of entry 0 */
 	tdp_role_t role;
 	uint64_t owed;        /* ticket of the latest removal, 0: none ever (mm/gather.h) */
 	tdpi_entry_t *parent; /* the entry that points here, NULL for a root */
@@ -69,8 +70,8 @@ struct tdpi_cache {
 struct tdpi_counts {
 	uint64_t faults[TDP_FAULT_OUTCOMES];
 	uint64_t fault_errors, fault_fast, fault_prechecked, resolves;
-	uint64_t flush_range, flush_all, flush_vcpu;
-	uint64_t flush_cause[TDP_FLUSH_CAUSES];
+	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu;
+	uint64_t flush_cause[TDP_FLUSH_CAUSES], flush_op[TDP_OPS];
 	uint64_t leaves[TDP_LEVELS_MAX]; /* differences: may wrap below zero, sums are exact */
 	uint64_t tables[TDP_LEVELS_MAX];
 	uint64_t mmio;

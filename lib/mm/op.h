@@ -23,11 +23,11 @@ static inline void tdpi_op_begin(struct tdpi_op *op, struct tdp_mm *mm, struct t
 	op->limit = NULL;
 }
 
-static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm)
+static inline void tdpi_bulk_begin(struct tdpi_bulk *b, struct tdp_mm *mm, enum tdp_op op)
 {
 	b->cache.list = NULL;
 	b->cache.count = 0;
-	tdpi_gather_begin(&b->op.gather, mm);
+	tdpi_gather_begin(&b->op.gather, mm, op);
 	tdpi_op_begin(&b->op, mm, &b->cache, b->op.gather.counts);
 }
 

@@ -55,12 +55,13 @@ void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, 
 	}
 }
 
-int tdpi_zap(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags)
+int tdpi_zap(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+	     uint32_t flags)
 {
 	struct tdpi_bulk b;
 	int ret;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, op);
 	ret = tdpi_zap_prepare(&b, as_id, span, flags);
 	if (!ret)
 		tdpi_zap_roots(&b, as_id, span, flags, 2, wants_high_cut(mm, span));
@@ -115,7 +116,7 @@ int tdp_zap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t 
 		return TDP_EINVAL;
 	if (flags & TDP_ZAP_STRICT && !all_mapped(mm, as_id, span))
 		return TDP_ENOENT;
-	return tdpi_zap(mm, as_id, span, flags);
+	return tdpi_zap(mm, TDP_OP_ZAP, as_id, span, flags);
 }
 
 int tdp_zap_table(struct tdp_mm *mm, tdp_pa_t pa)
@@ -126,7 +127,7 @@ int tdp_zap_table(struct tdp_mm *mm, tdp_pa_t pa)
 
 	if (ret)
 		return ret;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_ZAP);
 	tdpi_rcu_lock(mm);
 	t = tdpi_pool_find(mm, pa);
 	/* Linked now and inside the section: neither it nor its parent is freed before the section ends. */
@@ -164,7 +165,7 @@ int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 
 	if (ret)
 		return ret;
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_COMPACT);
 	/* Bottom up: a table whose last child goes is empty itself then. */
 	for (unsigned level = 1; level < mm->levels; level++)
 		n += tdpi_compact_level(&b, as_id, span, level);
@@ -194,7 +195,7 @@ static int protect(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, boo
 	struct tdpi_bulk b;
 	int ret;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, track ? TDP_OP_WRITE_TRACK : TDP_OP_WRITE_PROTECT);
 	ret = tdpi_protect_roots(&b, as_id, span, track);
 	tdpi_bulk_end(&b);
 	return ret;
@@ -250,7 +251,7 @@ static int age_all(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, str
 {
 	struct tdpi_bulk b;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_AGE);
 	tdpi_age_roots(&b, as_id, span, age);
 	tdpi_bulk_end(&b);
 	return age->young != 0;
@@ -297,13 +298,14 @@ int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bo
 
 /* ---- huge pages ---- */
 
-int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigned level)
+int tdpi_split(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+	       unsigned level)
 {
 	struct tdpi_bulk b;
 	uint64_t need = 0;
 	int ret;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, op);
 	/* All of it first, so that running out changes nothing. */
 	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID) need +=
 		mm->engine->split_need(mm, root, span, level);
@@ -326,7 +328,7 @@ int tdp_split(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_
 		level++;
 	if (level == mm->levels || !(mm->leaf_levels >> level & 1))
 		return TDP_EINVAL;
-	return tdpi_split(mm, as_id, span, level);
+	return tdpi_split(mm, TDP_OP_SPLIT, as_id, span, level);
 }
 
 /* What the slot and its backing say about a huge page that is to be made. 1: all well. */
@@ -428,13 +430,13 @@ uint64_t tdpi_collapse_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_sp
 	return n;
 }
 
-int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags,
-		  uint64_t *collapsed)
+int tdpi_collapse(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+		  uint32_t flags, uint64_t *collapsed)
 {
 	struct tdpi_bulk b;
 	uint64_t n = 0;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, op);
 	/* Bottom up: huge pages made now are the parts of larger ones. */
 	for (unsigned level = 1; level < mm->levels; level++)
 		n += tdpi_collapse_level(&b, as_id, span, level, flags);
@@ -454,5 +456,5 @@ int tdp_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint
 		return ret;
 	if (flags & ~TDP_COLLAPSE_ZAP)
 		return TDP_EINVAL;
-	return tdpi_collapse(mm, as_id, span, flags, collapsed);
+	return tdpi_collapse(mm, TDP_OP_COLLAPSE, as_id, span, flags, collapsed);
 }

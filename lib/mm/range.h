@@ -6,7 +6,8 @@
 #include "mm/op.h"
 
 /* tdp_zap() without STRICT. With LAZY it cannot fail. */
-int tdpi_zap(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags);
+int tdpi_zap(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+	     uint32_t flags);
 /*
  * The same in parts, for one running operation: what it needs first, then subtrees up to cut_level, and with
  * `high`, before anything is flushed, the emptied ones above them.
@@ -22,9 +23,10 @@ void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 		    struct tdpi_age *age);
 uint64_t tdpi_collapse_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 			     unsigned level, uint32_t flags);
-int tdpi_split(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, unsigned level);
-int tdpi_collapse(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, uint32_t flags,
-		  uint64_t *collapsed);
+int tdpi_split(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+	       unsigned level);
+int tdpi_collapse(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span span,
+		  uint32_t flags, uint64_t *collapsed);
 
 /* slot.c, slots_lock held: count write tracking up or down, all of the range or nothing. */
 int tdpi_slots_track(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, bool on);

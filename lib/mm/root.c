@@ -157,6 +157,7 @@ static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 
 		mm->engine->fill(mm, t, top);
 		t->level = (uint8_t)top;
+		t->cached = (uint8_t)TDPI_BIT(top);
 		t->role = role;
 		t->gfn = (uint64_t)i << tdpi_level_shift(mm, top + 1);
 		t->root = root;
@@ -278,7 +279,7 @@ void tdpi_roots_mark_stopped(struct tdp_mm *mm)
 	tdpi_unlock(&mm->env, &mm->roots_lock);
 }
 
-void tdpi_roots_invalidate(struct tdp_mm *mm)
+void tdpi_roots_invalidate(struct tdp_mm *mm, enum tdp_op op)
 {
 	struct tdpi_counts counts = {0};
 
@@ -295,7 +296,7 @@ void tdpi_roots_invalidate(struct tdp_mm *mm)
 		tdpi_add_acq_rel(&mm->reload_generation, 1);
 		tdpi_roots_mark_stopped(mm);
 		tdpi_count(&counts, flush_all, 1);
-		tdpi_count(&counts, flush_cause[TDP_FLUSH_ROOT], 1);
+		tdpi_count_flush(&counts, op, 1u << TDP_FLUSH_ROOT);
 		tdpi_counts_merge(mm, &counts);
 	}
 	tdpi_unlock(&mm->env, &mm->reload_lock);
@@ -308,7 +309,7 @@ static bool reclaim_step(struct tdp_mm *mm, struct tdp_root *root, uint64_t max_
 	struct tdpi_bulk b;
 	bool more;
 
-	tdpi_bulk_begin(&b, mm);
+	tdpi_bulk_begin(&b, mm, TDP_OP_ROOTS);
 	b.op.gather.quiet = true;
 	tdpi_rcu_lock(mm);
 	more = mm->engine->teardown(&b.op, root, max_tables);
@@ -422,7 +423,7 @@ int tdp_roots_invalidate(struct tdp_mm *mm)
 	int ret = tdpi_mm_check(mm);
 
 	if (!ret)
-		tdpi_roots_invalidate(mm);
+		tdpi_roots_invalidate(mm, TDP_OP_ROOTS);
 	return ret;
 }
 

@@ -45,6 +45,6 @@ void tdpi_roots_mark_stopped(struct tdp_mm *mm);
 /* tdp_roots_reclaim() without checks. True: more to do. */
 bool tdpi_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables);
 /* tdp_roots_invalidate() without checks. */
-void tdpi_roots_invalidate(struct tdp_mm *mm);
+void tdpi_roots_invalidate(struct tdp_mm *mm, enum tdp_op op);
 
 #endif

@@ -254,7 +254,7 @@ static void new_generation(struct tdp_mm *mm)
 
 	tdpi_store_release(&mm->slot_generation, gen);
 	if (!(gen & (TDPI_BIT(mm->mmio_gen_bits) - 1)))
-		tdpi_roots_invalidate(mm);
+		tdpi_roots_invalidate(mm, TDP_OP_SLOT);
 }
 
 /* slots_lock held. From here no new lookup finds the old state, and no old lookup is used. */
@@ -323,8 +323,8 @@ static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_sl
 	tdpi_store_release(&mm->leaving, slot);
 	slots_publish(mm, slot->as_id, without);
 	if (mm->flags & TDP_MM_SLOT_ZAP_ALL)
-		tdpi_roots_invalidate(mm);
-	tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
+		tdpi_roots_invalidate(mm, TDP_OP_SLOT);
+	tdpi_zap(mm, TDP_OP_SLOT, slot->as_id, span, TDP_ZAP_LAZY);
 	tdpi_store_release(&mm->leaving, (struct tdpi_slot *)NULL);
 	tdpi_synchronize(mm);
 	wait_for_answers(mm, slot);
@@ -533,7 +533,7 @@ int tdp_slot_set_flags(struct tdp_mm *mm, uint32_t id, uint32_t flags)
 		/* Also when it becomes looser: what the host permits never changes in a present leaf. */
 		tdpi_store_relaxed(&slot->flags, flags);
 		tdpi_invalidate_lookups(mm);
-		tdpi_zap(mm, slot->as_id, span, TDP_ZAP_LAZY);
+		tdpi_zap(mm, TDP_OP_SLOT, slot->as_id, span, TDP_ZAP_LAZY);
 	}
 	tdpi_unlock(&mm->env, &mm->slots_lock);
 	return ret;

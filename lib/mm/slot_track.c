@@ -131,7 +131,7 @@ static int set_owner(struct tdp_mm *mm, uint32_t as_id, struct tdpi_span span, u
 	}
 	/* No fault under way uses what it saw before; then nothing of before may stay. */
 	tdpi_invalidate_lookups(mm);
-	return owner ? tdpi_zap(mm, as_id, span, TDP_ZAP_LAZY) : TDP_OK;
+	return owner ? tdpi_zap(mm, TDP_OP_OWNER, as_id, span, TDP_ZAP_LAZY) : TDP_OK;
 }
 
 int tdp_set_owner(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint32_t owner)

@@ -3,6 +3,7 @@
 #include "mm/text.h"
 
 #include <tdp/base.h>
+#include <tdp/walk.h>
 
 void tdpi_text_init(struct tdpi_text *t, char *buf, size_t size)
 {
@@ -78,7 +79,7 @@ int tdpi_text_end(struct tdpi_text *t)
 	return (int)t->length;
 }
 
-/* ---- status ---- */
+/* ---- names ---- */
 
 const char *tdp_status_name(int status)
 {
@@ -100,6 +101,17 @@ const char *tdp_strerror(int status)
 #undef X
 	}
 	return status > 0 ? "an outcome, not a failure" : "unknown status";
+}
+
+const char *tdp_op_name(uint32_t op)
+{
+	switch (op) {
+#define X(name, text)                                                                              \
+	case TDP_OP_##name: return text;
+		TDP_OP_LIST(X)
+#undef X
+	}
+	return "?";
 }
 
 unsigned tdp_version_number(void)

@@ -101,7 +101,7 @@ static int load_root(struct tdp_vcpu *v, struct tdp_root *root)
 	if (ret)
 		return ret;
 	tdpi_count(&v->counts, flush_vcpu, 1);
-	tdpi_count(&v->counts, flush_cause[TDP_FLUSH_ROOT], 1);
+	tdpi_count_flush(&v->counts, TDP_OP_LOAD, 1u << TDP_FLUSH_ROOT);
 	v->loaded_generation = generation; /* read before: a reload meanwhile makes us load again */
 	return TDP_OK;
 }

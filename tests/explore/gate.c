@@ -115,6 +115,25 @@ static void replaces_twice(void *arg)
 	replace(2, 3);
 }
 
+/* The second page goes before the flush for the first one is over. */
+static void replaces_overlapped(void *arg)
+{
+	uint64_t token[2];
+
+	(void)arg;
+	for (uint32_t old = 1; old <= 2; old++) {
+		change(&m.entry, old + 1);
+		if (tdp_gate_flush_begin(m.gate, (struct tdp_range){0, TEST_PAGE}, 0,
+					 &token[old - 1]))
+			tdp_explore_fail("begin");
+	}
+	for (uint32_t old = 1; old <= 2; old++) {
+		if (tdp_gate_flush_wait(m.gate, token[old - 1]))
+			tdp_explore_fail("wait");
+		change(&m.gone, old);
+	}
+}
+
 static void only_flushes(void *arg)
 {
 	(void)arg;
@@ -147,6 +166,7 @@ static void no_order_uses_what_is_gone(void **state)
 	(void)state;
 	assert_true(explore(guest0, replaces, NULL).schedules > 10);
 	assert_true(explore(guest0, replaces_twice, NULL).schedules > 10);
+	assert_true(explore(guest0, replaces_overlapped, NULL).schedules > 10);
 	assert_true(explore(guest0, replaces, only_flushes).schedules > 10);
 	assert_true(explore(guest0, guest1, replaces).schedules > 10);
 }

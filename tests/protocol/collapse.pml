@@ -4,7 +4,8 @@
  *
  * Shows: a zap finds what it has to remove although the table it was on its way to became a leaf (tdpi_table.cuts);
  * the merged leaf maps what the small ones mapped, even when one of them goes at the same moment; the old table is
- * freed only after the flush; collapse owes no flush and still nobody sees two translations.
+ * freed only after the flush; collapse owes no flush and still nobody sees two translations; a flush that spares what
+ * a table does not know of (tdpi_table.cached: sizes, and the way to tables below) leaves nothing that can be used.
  *
  * Bounds: one interior table P with one entry, a leaf table of two frames, a collapse, a zap of
  * frame 0 (it descends, and splits a huge leaf), a zap of both frames (it cuts off), a fault on either frame with new
@@ -21,7 +22,11 @@ byte pe = 1, te[2 * (NT + 1)], used = 1;
 byte cuts; /* of P */
 bool lock[NT + 1], stale[NT + 1], retired[NT + 1];
 OWED(NT + 1, 2)
-byte tlb[2], pwc;
+byte tlb[2], big, pwc; /* small pages, the huge one, the way to the table */
+byte cached[NT + 1]; /* of each table: bits of */
+#define SMALL 1
+#define BIG   2
+#define ALL   7
 
 #define OLD 1 /* the memory there was at first; a fault brings NEW */
 #define NEW 2
@@ -47,6 +52,9 @@ proctype collapse()
 #ifndef MERGE_UNNOTED
 		cuts++; /* note_cut() */
 #endif
+#ifndef MERGE_FORGETS
+		cached[0] = ALL;
+#endif
 		pe = HUGE + te[2 * below];
 		stale[below] = true;
 #ifndef BELOW_UNLOCKED
@@ -56,7 +64,7 @@ proctype collapse()
 #ifdef FREE_BEFORE_FLUSH
 		retired[below] = true;
 #endif
-		atomic { tlb[0] = 0; tlb[1] = 0; pwc = 0 };
+		atomic { tlb[0] = 0; tlb[1] = 0; big = 0; pwc = 0 };
 		retired[below] = true
 	:: else ->
 #ifndef BELOW_UNLOCKED
@@ -72,26 +80,32 @@ out:
 proctype zap(byte me; bool both)
 {
 	bool flush0, flush1;
-	byte t, cut, was, nr = 1;
+	byte t, cut, was, levels, nr = 1;
 
 top:
 	was = cuts; /* iter_enter() */
 	LOCK(lock[0]);
-	TAKE_OVER(0, flush0 = true; flush1 = flush1 || both);
+	TAKE_OVER(0, flush0 = true; flush1 = flush1 || both; levels = ALL);
 	if
 	:: pe == 0 -> UNLOCK(lock[0]); goto finish
 	:: pe >= HUGE && !both && used < NT -> /* split_locked() */
-		atomic { used++; te[2 * used] = pe - HUGE; te[2 * used + 1] = pe - HUGE; pe = used };
+		atomic { used++; te[2 * used] = pe - HUGE; te[2 * used + 1] = pe - HUGE;
+#ifdef SPLIT_FORGETS
+			cached[used] = SMALL;
+#else
+			cached[used] = SMALL | cached[0];
+#endif
+			pe = used };
 		UNLOCK(lock[0])
 	:: pe >= HUGE && (both || used == NT) ->
 		pe = 0;
-		REMOVED(0, me, flush0 = true; flush1 = true, skip); /* unreached: whoever owes P took all of it */
+		REMOVED(0, me, flush0 = true; flush1 = true; levels = levels | cached[0], skip); /* unreached: whoever owes P took all of it */
 		UNLOCK(lock[0]);
 		goto finish
 	:: pe != 0 && pe < HUGE && both ->
 		cut = pe;
 		CUT(pe = 0);
-		REMOVED(0, me, flush0 = true; flush1 = true, skip); /* unreached: whoever owes P took all of it */
+		REMOVED(0, me, flush0 = true; flush1 = true; levels = ALL, skip); /* unreached: whoever owes P took all of it */
 		UNLOCK(lock[0]);
 		LOCK(lock[cut]);
 		stale[cut] = true;
@@ -107,11 +121,11 @@ top:
 	fi;
 	LOCK(lock[t]);
 	if :: stale[t] -> UNLOCK(lock[t]); goto top :: else fi;
-	TAKE_OVER(t, flush0 = true); /* unreached: nobody else removes from a leaf table, see owed.pml */
+	TAKE_OVER(t, flush0 = true; levels = ALL); /* unreached: nobody else removes from a leaf table, see owed.pml */
 	if
 	:: te[2 * t] != 0 ->
 		te[2 * t] = 0;
-		REMOVED(t, me, flush0 = true, flush1 = true)
+		REMOVED(t, me, flush0 = true; levels = levels | cached[t], flush1 = true)
 	:: else
 	fi;
 	UNLOCK(lock[t]);
@@ -119,16 +133,17 @@ finish:
 	if
 	:: flush0 || flush1 ->
 		atomic {
-			pwc = 0;
-			if :: flush0 -> tlb[0] = 0 :: else fi;
-			if :: flush1 -> tlb[1] = 0 :: else fi
+			if :: levels == ALL -> pwc = 0 :: else fi;
+			if :: levels & BIG -> big = 0 :: else fi;
+			if :: flush0 && levels & SMALL -> tlb[0] = 0 :: else fi;
+			if :: flush1 && levels & SMALL -> tlb[1] = 0 :: else fi
 		};
 		COMPLETE(me)
 	:: else
 	fi;
 	if :: cut != 0 -> retired[cut] = true :: else fi;
 	d_step { /* nothing that was mapped there when it came by can be reached */
-		assert(tlb[0] != OLD && SEES(0) != OLD);
+		assert(tlb[0] != OLD && big != OLD && SEES(0) != OLD);
 		assert(!both || (tlb[1] != OLD && SEES(1) != OLD))
 	}
 }
@@ -150,12 +165,12 @@ again:
 		:: OWES(0) && !(seen_t == 1 && seen == OWED_BY(0) && seen_rem == removals[0]) ->
 			atomic { seen_t = 1; seen = OWED_BY(0); seen_rem = removals[0] };
 			UNLOCK(lock[0]);
-			atomic { tlb[0] = 0; tlb[1] = 0; pwc = 0 };
+			atomic { tlb[0] = 0; tlb[1] = 0; big = 0; pwc = 0 };
 			goto again
 		:: else
 		fi;
 		assert(used < NT);
-		atomic { used++; pe = used };
+		atomic { used++; cached[used] = SMALL; pe = used };
 		UNLOCK(lock[0]);
 		goto again
 	:: t != 0 && t < HUGE
@@ -167,7 +182,7 @@ again:
 	:: OWES(t) && !(seen_t == t + 1 && seen == OWED_BY(t) && seen_rem == removals[t]) ->
 		atomic { seen_t = t + 1; seen = OWED_BY(t); seen_rem = removals[t] };
 		UNLOCK(lock[t]);
-		atomic { tlb[g] = 0; pwc = 0 };
+		atomic { tlb[g] = 0; big = 0; pwc = 0 };
 		goto again
 	:: else
 	fi;
@@ -186,7 +201,7 @@ end:	do
 		pwc == 0 && pe != 0 ->
 		if
 		:: pe < HUGE -> pwc = pe; assert(!retired[pwc])
-		:: pe >= HUGE && tlb[0] == 0 && tlb[1] == 0 -> tlb[0] = pe - HUGE; tlb[1] = pe - HUGE
+		:: pe >= HUGE && big == 0 -> big = pe - HUGE
 		:: else
 		fi }
 	:: atomic {
@@ -198,6 +213,7 @@ end:	do
 	:: atomic { /* another vCPU with nothing cached */
 		if :: g = 0 :: g = 1 fi;
 		assert(SEES(g) == 0 || tlb[g] == 0 || tlb[g] == SEES(g));
+		assert(SEES(g) == 0 || big == 0 || big == SEES(g));
 		g = 0 }
 	od
 } /* unreached: never ends */
@@ -207,6 +223,8 @@ init
 	atomic {
 		te[2] = OLD;
 		te[3] = OLD;
+		cached[0] = BIG;
+		cached[1] = SMALL;
 		run collapse();
 		run zap(0, false);
 		run zap(1, true);

@@ -7,8 +7,9 @@
  * and then loads the generation, the flush stores the generation and then loads "in guest", with a full fence
  * between the two on both sides.
  *
- * Bounds: one vCPU that enters and leaves for ever with a TLB that stays, two removals, each with its flush. Stores of
- * both wait in a buffer of one entry each until they drain by themselves or a fence makes them.
+ * Bounds: one vCPU that enters and leaves for ever with a TLB that stays, two removals, each with its flush, of which
+ * the second may begin before the first is waited for. Stores of both wait in a buffer of one entry each until they
+ * drain by themselves or a fence makes them.
  *
  * Not here: loads that are done too early (a full fence orders these as well); several vCPUs (each on its own).
  */
@@ -16,7 +17,7 @@
 
 byte entry = 1, gone; /* the page that is mapped; the latest one that was freed */
 bool in_guest, in_wait, in_value;
-byte gen, gen_value;
+byte gen, gen_value, served;
 bool gen_wait, kicked;
 
 #define STORE_IN(v)  atomic { !in_wait -> in_wait = true; in_value = v }
@@ -24,7 +25,7 @@ bool gen_wait, kicked;
 
 active proctype vcpu()
 {
-	byte tlb, served;
+	byte tlb;
 
 end:	do
 	:: STORE_IN(true);
@@ -44,29 +45,28 @@ end:	do
 	od
 } /* unreached: never ends */
 
+/* tdp_gate_flush_begin() and tdp_gate_flush_wait(): the next removal may begin before the flush of this one has ended. */
 active proctype remover()
 {
-	byte page = 1;
+	byte page = 1, ended;
 
 	do
-	:: page == 3 -> break
 	:: page < 3 ->
 		entry = 0;
-		STORE_GEN(page); /* flush: one more than before */
+		STORE_GEN(page); /* one more than before */
 #ifndef NO_FLUSH_FENCE
 		!gen_wait;
 #endif
-		if
-		:: in_guest ->
-			kicked = true;
-#ifndef KICKED_NOT_STOPPED
-			!in_guest || !kicked /* until it has left */
-#endif
-		:: else
-		fi;
-		gone = page; /* flushed: it may be freed */
+		if :: in_guest -> kicked = true :: else fi;
 		page++;
 		entry = page
+	:: ended + 1 < page ->
+		ended++;
+#ifndef KICKED_NOT_STOPPED
+		!in_guest || served >= ended; /* must_leave(): until it has left, if it was in before */
+#endif
+		gone = ended /* flushed: it may be freed */
+	:: ended == 2 -> break
 	od
 }
 

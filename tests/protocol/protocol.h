@@ -31,6 +31,8 @@
  * FILLER_IGNORES_OWED   invalidate owed             an empty entry is filled whatever its table owes
  * FORGET_REMOVALS       owed                        a filler that has flushed once does not see a removal after that
  * OVERWRITE_NARROW      owed                        who overwrites an unfinished ticket flushes his own range only
+ * SPLIT_FORGETS         collapse                    a table that a leaf was split into does not know of the leaf's size
+ * MERGE_FORGETS         collapse                    the table above a merge does not know of what was below
  * MERGE_UNNOTED         collapse                    a walk steps over a leaf that came after it had the lock
  * BELOW_UNLOCKED        collapse                    a table is merged without its lock
  * FREE_BEFORE_FLUSH     invalidate collapse free    tables are let go before the flush
@@ -59,7 +61,7 @@
  * NO_AWAIT_FENCE        asking                      none between saying "I wait" and the look at the notes
  * NO_ENTRY_FENCE        guest_entry                 no fence at guest entry
  * NO_FLUSH_FENCE        guest_entry                 none on the flushing side
- * KICKED_NOT_STOPPED    guest_entry                 the flush does not wait until a kicked vCPU has left
+ * KICKED_NOT_STOPPED    guest_entry                 no wait, after the kicks, until each vCPU has left
  */
 
 #define LOCK(l)   atomic { !(l) -> l = true }

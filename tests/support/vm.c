@@ -145,10 +145,17 @@ uint64_t test_vm_fini(struct test_vm *vm)
 static uint64_t recount(struct test_vm *vm, const struct tdp_report *report)
 {
 	struct tdp_stats stats = {.size = (uint32_t)sizeof(stats)};
-	uint64_t complaints = 0, tables = 0;
+	uint64_t complaints = 0, tables = 0, flushes;
 
 	if (tdp_stats(vm->mm, &stats) < 0)
 		return 1;
+	flushes = stats.flush_range + stats.flush_all + stats.flush_vcpu;
+	for (uint32_t op = 0; op < TDP_OPS; op++)
+		flushes -= stats.flush_op[op];
+	if (flushes) {
+		complaints++;
+		fprintf(stderr, "%lld flushes that nobody asked for\n", (long long)flushes);
+	}
 	for (uint32_t level = 0; level < TDP_LEVELS_MAX; level++) {
 		tables += stats.tables[level];
 		complaints += stats.leaves[level] != report->leaves[level];

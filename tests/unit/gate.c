@@ -21,10 +21,33 @@ static void kick(void *ctx, uint32_t vcpu)
 	atomic_fetch_add(&t->kicks[vcpu], 1);
 }
 
+/* Of the latest gate. */
+static struct tdp_env host;
+static _Atomic uint32_t waits, wakes;
+
+static void counted_wait(void *priv, const uint32_t *word, uint32_t value)
+{
+	atomic_fetch_add(&waits, 1);
+	host.wait(priv, word, value);
+}
+
+static void counted_wake(void *priv, const uint32_t *word)
+{
+	atomic_fetch_add(&wakes, 1);
+	host.wake(priv, word);
+}
+
 static void up(struct gated *t, uint32_t flags)
 {
 	memset(t, 0, sizeof(*t));
 	assert_int_equal(test_env_init(&t->env, flags, 0, NULL), TDP_OK);
+	host = t->env.env;
+	atomic_store(&waits, 0);
+	atomic_store(&wakes, 0);
+	if (flags & TEST_ENV_WAIT) {
+		t->env.env.wait = counted_wait;
+		t->env.env.wake = counted_wake;
+	}
 	assert_int_equal(tdp_gate_create(&t->env.env, VCPUS, kick, t, &t->gate), TDP_OK);
 }
 
@@ -166,18 +189,96 @@ static void bad_use_is_refused(void **state)
 	down(&t);
 }
 
+/* ---- in two halves ---- */
+
+static uint64_t begin(struct gated *t, tdp_gpa_t start)
+{
+	uint64_t token = 0;
+
+	assert_int_equal(tdp_gate_flush_begin(t->gate, range_of(start, TEST_PAGE), 0, &token),
+			 TDP_OK);
+	return token;
+}
+
+static void wait_for(struct gated *t, uint64_t token)
+{
+	assert_int_equal(tdp_gate_flush_wait(t->gate, token), TDP_OK);
+}
+
+/* By one thread alone: what had to wait would never return. */
+static void the_first_half_does_not_wait(void **state)
+{
+	struct tdp_gate_stats stats = {.size = (uint32_t)sizeof(stats)};
+	struct tdp_gate_work work;
+	uint64_t token[3];
+	struct gated t;
+
+	(void)state;
+	up(&t, 0);
+	enter(&t, 0, 0);
+	token[0] = begin(&t, GIB);
+	token[1] = begin(&t, 2 * GIB);
+	assert_int_equal(atomic_load(&t.kicks[0]), 2); /* it is still in */
+	assert_int_equal(tdp_gate_leave(t.gate, 0), TDP_OK);
+	wait_for(&t, token[1]);
+	wait_for(&t, token[0]);
+	wait_for(&t, token[0]); /* it is over */
+	/* It has served both when it is in again, and nobody waits for it. */
+	work = enter(&t, 0, 1);
+	assert_int_equal(work.count, 2);
+	assert_int_equal(work.range[0].start, GIB);
+	assert_int_equal(work.range[1].start, 2 * GIB);
+	assert_int_equal(tdp_gate_done(t.gate, 0, &work), TDP_OK);
+	enter(&t, 0, 0);
+	wait_for(&t, token[1]);
+	/* Out when it began: not kicked, not waited for, also if it had to leave for a later one by now. */
+	assert_int_equal(tdp_gate_leave(t.gate, 0), TDP_OK);
+	token[2] = begin(&t, 3 * GIB);
+	wait_for(&t, token[2]);
+	assert_int_equal(atomic_load(&t.kicks[0]), 2);
+	work = enter(&t, 0, 1);
+	assert_int_equal(tdp_gate_done(t.gate, 0, &work), TDP_OK);
+	enter(&t, 0, 0);
+	token[0] = begin(&t, 4 * GIB);
+	wait_for(&t, token[2]);
+	assert_int_equal(tdp_gate_leave(t.gate, 0), TDP_OK);
+	wait_for(&t, token[0]);
+	assert_int_equal(tdp_gate_stats(t.gate, &stats), TDP_OK);
+	assert_int_equal(stats.flushes, 4);
+	assert_int_equal(stats.kicks, 3);
+	assert_int_equal(stats.lazy, 4 * VCPUS - 3);
+	assert_int_equal(tdp_gate_flush_begin(t.gate, range_of(0, 0), 0, NULL), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_begin(t.gate, range_of(1, 0), 0, token), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_begin(t.gate, range_of(0, 0), 4, token), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_begin(NULL, range_of(0, 0), 0, token), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_wait(t.gate, 0), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_wait(t.gate, token[0] + 1), TDP_EINVAL);
+	assert_int_equal(tdp_gate_flush_wait(NULL, token[2]), TDP_EINVAL);
+	down(&t);
+}
+
 /* ---- threads ---- */
 
 struct flusher {
 	struct gated *t;
+	bool halves;
 	_Atomic bool done;
 };
 
 static void *flush_thread(void *arg)
 {
 	struct flusher *f = arg;
+	uint64_t token = 0;
+	int ret;
 
-	if (tdp_gate_flush(f->t->gate, range_of(0, 0), 0))
+	if (f->halves) {
+		ret = tdp_gate_flush_begin(f->t->gate, range_of(0, 0), 0, &token);
+		if (!ret)
+			ret = tdp_gate_flush_wait(f->t->gate, token);
+	} else {
+		ret = tdp_gate_flush(f->t->gate, range_of(0, 0), 0);
+	}
+	if (ret)
 		abort();
 	atomic_store(&f->done, true);
 	return NULL;
@@ -186,26 +287,28 @@ static void *flush_thread(void *arg)
 /* Kicked is not stopped: the flush returns after the vCPU has left, not before. */
 static void a_flush_waits_until_it_has_left(void **state)
 {
-	for (unsigned waits = 0; waits < 2; waits++) {
+	for (unsigned asleep = 0; asleep < 2; asleep++) {
 		struct tdp_gate_stats stats = {.size = (uint32_t)sizeof(stats)};
 		struct flusher f[2];
 		pthread_t thread[2];
 		struct gated t;
 
 		(void)state;
-		up(&t, waits ? TEST_ENV_WAIT : 0);
+		up(&t, asleep ? TEST_ENV_WAIT : 0);
 		enter(&t, 2, 0);
 		for (unsigned i = 0; i < 2; i++) {
 			f[i].t = &t;
+			f[i].halves = i;
 			atomic_store(&f[i].done, false);
 			assert_int_equal(pthread_create(&thread[i], NULL, flush_thread, &f[i]), 0);
 		}
-		while (atomic_load(&t.kicks[2]) < 2)
+		while (atomic_load(&t.kicks[2]) < 2 || (asleep && !atomic_load(&waits)))
 			sched_yield();
 		for (unsigned i = 0; i < 1000; i++)
 			sched_yield();
 		assert_false(atomic_load(&f[0].done) || atomic_load(&f[1].done));
 		assert_int_equal(tdp_gate_leave(t.gate, 2), TDP_OK);
+		assert_int_equal(atomic_load(&wakes) > 0, asleep);
 		for (unsigned i = 0; i < 2; i++)
 			pthread_join(thread[i], NULL);
 		assert_int_equal(atomic_load(&t.kicks[0]) + atomic_load(&t.kicks[1]), 0);
@@ -222,7 +325,8 @@ struct runner {
 	_Atomic uint64_t *page; /* generation that memory is of */
 	uint64_t cached;        /* what this vCPU's TLB says; 0: nothing */
 	_Atomic bool *stop;
-	uint64_t entries, stale;
+	_Atomic uint64_t entries;
+	uint64_t stale;
 };
 
 /* A guest that uses what it has cached for a while, and leaves when it is kicked. */
@@ -239,7 +343,7 @@ static void *run_thread(void *arg)
 			if (tdp_gate_done(r->t->gate, r->vcpu, &work))
 				abort();
 		}
-		r->entries++;
+		atomic_fetch_add(&r->entries, 1);
 		for (unsigned i = 0; i < 50 && atomic_load(&r->t->kicks[r->vcpu]) == kicks; i++) {
 			uint64_t now = atomic_load(r->page);
 
@@ -266,22 +370,27 @@ static void nobody_uses_what_was_flushed(void **state)
 	(void)state;
 	up(&t, TEST_ENV_WAIT);
 	for (uint32_t i = 0; i < VCPUS; i++) {
-		r[i] = (struct runner){&t, i, &page, 0, &stop, 0, 0};
+		r[i] = (struct runner){.t = &t, .vcpu = i, .page = &page, .stop = &stop};
 		assert_int_equal(pthread_create(&thread[i], NULL, run_thread, &r[i]), 0);
 	}
 	for (unsigned n = 0; n < 100; n++) {
 		/* Even: a new page is there, the old one still cached. Then the flush, then it is gone. */
 		atomic_fetch_add(&page, 2);
-		flush(&t, 0, TEST_PAGE, n % 3 ? 0 : TDP_GATE_RELOAD);
+		if (n % 2)
+			wait_for(&t, begin(&t, 0));
+		else
+			flush(&t, 0, TEST_PAGE, n % 3 ? 0 : TDP_GATE_RELOAD);
 		atomic_fetch_add(&page, 1);
 		for (unsigned i = 0; i < 20; i++)
 			sched_yield();
 		atomic_fetch_add(&page, 1);
 	}
+	for (uint32_t i = 0; i < VCPUS; i++) /* a busy machine may have run none of them yet */
+		while (atomic_load(&r[i].entries) == 0)
+			sched_yield();
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		pthread_join(thread[i], NULL);
-		assert_true(r[i].entries > 0);
 		assert_int_equal(r[i].stale, 0);
 	}
 	down(&t);
@@ -293,6 +402,7 @@ int main(void)
 		cmocka_unit_test(who_is_out_flushes_later),
 		cmocka_unit_test(too_many_are_everything),
 		cmocka_unit_test(bad_use_is_refused),
+		cmocka_unit_test(the_first_half_does_not_wait),
 		cmocka_unit_test(a_flush_waits_until_it_has_left),
 		cmocka_unit_test(nobody_uses_what_was_flushed),
 	};

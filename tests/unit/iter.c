@@ -197,7 +197,7 @@ static void op_init(struct tdpi_op *op, struct test_vm *vm, struct tdpi_counts *
 	memset(counts, 0, sizeof(*counts));
 	op->mm = vm->mm;
 	op->counts = counts;
-	tdpi_gather_begin_flush_only(&op->gather, vm->mm, counts);
+	tdpi_gather_begin_flush_only(&op->gather, vm->mm, counts, TDP_OP_ZAP);
 }
 
 static void breathe_says_what_happened(void **state)

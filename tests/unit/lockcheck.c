@@ -423,8 +423,10 @@ static void call_barrier(struct scene *s)
 static void call_flush(struct scene *s)
 {
 	struct tdpi_counts counts = {0};
+	struct tdpi_gather g;
 
-	tdpi_flush(s->mm, &counts, 0, 1, 0);
+	tdpi_gather_begin_flush_only(&g, s->mm, &counts, TDP_OP_ZAP);
+	tdpi_flush(&g, 0, 1, TDPI_LEVELS_ALL, 0);
 }
 
 static void call_collected(struct scene *s)
@@ -574,7 +576,7 @@ static void end_with_a_lock(struct scene *s)
 {
 	struct tdpi_bulk b;
 
-	tdpi_bulk_begin(&b, s->mm);
+	tdpi_bulk_begin(&b, s->mm, TDP_OP_ZAP);
 	tdpi_lock(&s->mm->env, &s->mm->roots_lock, TDPI_LOCK_ROOTS);
 	tdpi_bulk_end(&b);
 }
@@ -583,7 +585,7 @@ static void end_in_a_section(struct scene *s)
 {
 	struct tdpi_bulk b;
 
-	tdpi_bulk_begin(&b, s->mm);
+	tdpi_bulk_begin(&b, s->mm, TDP_OP_ZAP);
 	tdpi_rcu_lock(s->mm);
 	tdpi_bulk_end(&b);
 }
@@ -593,7 +595,7 @@ static void end_under_slots(struct scene *s)
 	struct tdpi_bulk b;
 
 	tdpi_lock(&s->mm->env, &s->mm->slots_lock, TDPI_LOCK_SLOTS);
-	tdpi_bulk_begin(&b, s->mm);
+	tdpi_bulk_begin(&b, s->mm, TDP_OP_ZAP);
 	tdpi_bulk_end(&b);
 	tdpi_unlock(&s->mm->env, &s->mm->slots_lock);
 }

@@ -68,9 +68,9 @@ static void statistics(void **state)
 
 #define WHY(cause) (1u << TDP_FLUSH_##cause)
 
-/* Since *before, which is renewed: `flushes` of them, and exactly these reasons. */
+/* Since *before, which is renewed: `flushes` of them, all asked for by op, and exactly these reasons. */
 static void flushed_for(struct test_vm *vm, struct tdp_stats *before, uint64_t flushes,
-			uint32_t reasons)
+			enum tdp_op op, uint32_t reasons)
 {
 	struct tdp_stats now = stats_of(vm);
 	uint32_t moved = 0;
@@ -79,6 +79,8 @@ static void flushed_for(struct test_vm *vm, struct tdp_stats *before, uint64_t f
 		if (now.flush_cause[i] != before->flush_cause[i])
 			moved |= 1u << i;
 	assert_int_equal(moved, reasons);
+	for (uint32_t i = 0; i < TDP_OPS; i++)
+		assert_int_equal(now.flush_op[i] - before->flush_op[i], i == op ? flushes : 0);
 	assert_int_equal(now.flush_range + now.flush_all + now.flush_vcpu -
 				 (before->flush_range + before->flush_all + before->flush_vcpu),
 			 flushes);
@@ -102,21 +104,21 @@ static void each_flush_says_why(void **state)
 	block = range_of(GPA, block_of(&vm));
 	s = stats_of(&vm);
 	id = add_slot(&vm, 0, GPA, 2 * block.size, SLOT_PA, 0);
-	flushed_for(&vm, &s, 0, 0);
+	flushed_for(&vm, &s, 0, TDP_OP_SLOT, 0);
 	load(&vm, 0);
-	flushed_for(&vm, &s, 1, WHY(ROOT));
+	flushed_for(&vm, &s, 1, TDP_OP_LOAD, WHY(ROOT));
 	use(&vm, 0, GPA, TDP_W);
-	flushed_for(&vm, &s, 0, 0);
+	flushed_for(&vm, &s, 0, TDP_OP_FAULT, 0);
 	assert_int_equal(tdp_split(vm.mm, 0, page, TDP_PAGE_LG2), TDP_OK);
-	flushed_for(&vm, &s, breaks, breaks ? WHY(BREAK) : 0);
+	flushed_for(&vm, &s, breaks, TDP_OP_SPLIT, breaks ? WHY(BREAK) : 0);
 	assert_int_equal(tdp_write_protect(vm.mm, 0, page), TDP_OK);
-	flushed_for(&vm, &s, 1, WHY(PERMISSION));
+	flushed_for(&vm, &s, 1, TDP_OP_WRITE_PROTECT, WHY(PERMISSION));
 	use(&vm, 0, GPA, TDP_R); /* it has the page without W from now on */
 	s = stats_of(&vm);
 	use(&vm, 0, GPA, TDP_W);
-	flushed_for(&vm, &s, 1, WHY(LOCAL));
+	flushed_for(&vm, &s, 1, TDP_OP_FAULT, WHY(LOCAL));
 	assert_int_equal(tdp_age(vm.mm, 0, page, NULL), 1);
-	flushed_for(&vm, &s, 1, WHY(AGE));
+	flushed_for(&vm, &s, 1, TDP_OP_AGE, WHY(AGE));
 	use(&vm, 0, GPA, TDP_W);
 	if (vm.info.ad & 2) {
 		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_DBIT), TDP_OK);
@@ -124,18 +126,18 @@ static void each_flush_says_why(void **state)
 		s = stats_of(&vm);
 		assert_int_equal(tdp_dirty_harvest(vm.mm, id, 0, &bits, 1), TDP_OK);
 		assert_int_equal(bits & 1, 1);
-		flushed_for(&vm, &s, 1, WHY(DIRTY));
+		flushed_for(&vm, &s, 1, TDP_OP_DIRTY_HARVEST, WHY(DIRTY));
 		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_OFF), TDP_OK);
 	}
 	s = stats_of(&vm);
 	assert_int_equal(tdp_zap(vm.mm, 0, page, 0), TDP_OK);
-	flushed_for(&vm, &s, 1, WHY(ZAP));
+	flushed_for(&vm, &s, 1, TDP_OP_ZAP, WHY(ZAP));
 	assert_int_equal(tdp_zap(vm.mm, 0, page, 0), TDP_OK); /* nothing is there */
-	flushed_for(&vm, &s, 0, 0);
+	flushed_for(&vm, &s, 0, TDP_OP_ZAP, 0);
 	assert_int_equal(tdp_zap(vm.mm, 0, block, 0), TDP_OK);
-	flushed_for(&vm, &s, 1, WHY(TABLE));
+	flushed_for(&vm, &s, 1, TDP_OP_ZAP, WHY(TABLE));
 	assert_int_equal(tdp_roots_invalidate(vm.mm), TDP_OK);
-	flushed_for(&vm, &s, 1, WHY(ROOT));
+	flushed_for(&vm, &s, 1, TDP_OP_ROOTS, WHY(ROOT));
 	vm_down(&vm);
 }
 

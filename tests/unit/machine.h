@@ -189,6 +189,7 @@ struct spy {
 	/* Changed before spy_up() is called: */
 	bool sync;          /* the walker does not snoop: table_sync is wanted */
 	bool no_local;      /* it cannot flush one vCPU alone */
+	bool no_levels;     /* nor leaves of some levels */
 	uint32_t bbm_level; /* arm64 */
 	uint32_t clear_caps;
 	void *(*phys_to_virt)(void *priv, tdp_pa_t pa);
@@ -202,6 +203,8 @@ struct spy {
 	void (*on_sync)(struct spy *spy, const void *va, uint64_t len);
 	void *arg;
 	_Atomic uint64_t loads, flushing_loads, ranges, alls, reloads, syncs;
+	_Atomic uint32_t
+		levels; /* of the latest flush that only concerned leaves; 0: the latest did not */
 	_Atomic int load_status; /* what root_load answers, if not 0 */
 };
 
@@ -238,9 +241,21 @@ static inline void spy_flush_range(void *ctx, struct tdp_range range)
 	struct spy *spy = ctx;
 
 	atomic_fetch_add(&spy->ranges, 1);
+	atomic_store(&spy->levels, 0);
 	if (spy->on_flush)
 		spy->on_flush(spy, range);
 	tdp_emu_backend.flush_range(spy->vm.emu, range);
+}
+
+static inline void spy_flush_leaves(void *ctx, struct tdp_range range, uint32_t levels)
+{
+	struct spy *spy = ctx;
+
+	atomic_fetch_add(&spy->ranges, 1);
+	atomic_store(&spy->levels, levels);
+	if (spy->on_flush)
+		spy->on_flush(spy, range);
+	tdp_emu_backend.flush_leaves(spy->vm.emu, range, levels);
 }
 
 static inline void spy_flush_all(void *ctx)
@@ -248,6 +263,7 @@ static inline void spy_flush_all(void *ctx)
 	struct spy *spy = ctx;
 
 	atomic_fetch_add(&spy->alls, 1);
+	atomic_store(&spy->levels, 0);
 	if (spy->on_flush)
 		spy->on_flush(spy, everything(&spy->vm));
 	tdp_emu_backend.flush_all(spy->vm.emu);
@@ -308,6 +324,7 @@ static inline void spy_up(struct spy *spy, void **state, const struct test_vm_op
 		.flush_vcpu = spy->no_local ? NULL : spy_flush_vcpu,
 		.reload = spy_reload,
 		.table_sync = spy->sync ? spy_table_sync : NULL,
+		.flush_leaves = spy->no_levels ? NULL : spy_flush_leaves,
 	};
 	vm->cfg.env = &spy->env;
 	vm->cfg.backend = &spy->ops;
