@@ -13,6 +13,8 @@
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 #define TIB ((uint64_t)1 << 40)
+#define THREADS_MAX 64
+#define ROUNDS_MAX 301
 #define PER_TABLE 512
 #define SPARSE 64 /* one page of so many is young */
 
@@ -82,19 +84,23 @@ struct question {
 	unsigned floor_per_entry; /* 0 is 1 */
 	unsigned before, after;
 	unsigned levels;
-	bool single;              /* by single pages: at most setting.calls of them */
-	bool random;              /* … in no order */
-	bool once;                /* told is the time of the call, not of an entry */
-	bool growth;              /* also asked for several sizes in between */
-	uint64_t max_entries;     /* 0: any */
-	double aim_ns, aim_ratio; /* 0: none */
+	bool single; /* by single pages: at most setting.calls of them */
+	bool random; /* … in no order */
+	bool once;   /* told is the time of the call, not of an entry */
+	bool growth; /* also asked for several sizes in between */
+	bool hot_only;
+	bool slow;                 /* for EPT only, unless another format is asked for */
+	unsigned detail;           /* of questions with a measure() of their own */
+	uint64_t max_entries;      /* 0: any */
+	double aim_ns, aim_ratio;  /* 0: none */
+	const struct question *of; /* the one that several threads are asked */
 	/* NULL: bench_measure() */
 	void (*measure)(const struct question *q, const struct setting *s);
 };
 
 extern const struct question fault_questions[], zap_questions[], age_questions[], dirty_questions[],
-	huge_questions[], look_questions[], memory_questions[], scale_questions[],
-	latency_questions[];
+	huge_questions[], look_questions[], memory_questions[], latency_questions[];
+const struct question *scale_questions(unsigned threads);
 
 struct setting {
 	struct bench_shape shape;
@@ -104,7 +110,8 @@ struct setting {
 	bool idle;   /* leave the operation out: every question must notice */
 	bool count;  /* count instructions */
 	uint64_t calls;
-	unsigned rounds; /* at least; the budget may allow more */
+	unsigned threads; /* of questions about several */
+	unsigned rounds;  /* at least; the budget may allow more */
 	double seconds;
 };
 
@@ -115,6 +122,8 @@ extern const struct bench_engine *engines[ENGINES_MAX];
 extern unsigned engine_count;
 
 void bench_measure(const struct question *q, const struct setting *s);
+/* Of idle questions: how many were asked, and how many times it was noticed. */
+extern unsigned idle_asked, idle_noticed;
 
 /* ---- one VM, made as the question wants it, and looked at afterwards ---- */
 
@@ -136,18 +145,29 @@ struct subject {
 	struct table *table;
 	size_t tables, room;
 	bool whole, logged; /* mapped as `before` says; logging is on */
+	bool quiet;         /* ready() was called, and nothing done since */
 };
 
+/* Has the engine all that the question needs? */
+bool subject_possible(const struct bench_engine *engine, const struct question *q,
+		      const struct bench_shape *shape);
 void subject_open(struct subject *b, const struct bench_engine *engine, const struct question *q,
 		  const struct setting *s);
 /* As `before` says. last: none but the last page is young and dirty. */
 void subject_prepare(struct subject *b, bool last);
+/* What operations left to be done is done. */
+void subject_quiet(struct subject *b);
 /* The whole of it as one piece of work. */
 struct bench_work subject_work(struct subject *b);
-/* Seconds; the work is left out where the setting says idle. */
+/* Do it, or not where the setting says idle; a VM that threads share is then told that it was used. */
+void subject_do(const struct subject *b, struct bench_work *work);
+void subject_used(struct subject *b);
+/* Both; seconds. */
 double subject_run(struct subject *b, struct bench_work *work);
 /* Is everything as `after` says? done: of all works together. */
 bool subject_check(struct subject *b, uint64_t done, bool last);
+/* It is not: says so, or in idle mode counts that it was noticed. */
+void subject_refuse(const struct subject *b);
 void subject_close(struct subject *b);
 /* Entries that a figure is divided by. */
 uint64_t subject_entries(const struct subject *b);
@@ -186,10 +206,11 @@ struct result {
 	struct figure ns, floor_ns, ratio;
 	struct instructions instructions;
 	double cpu_ns; /* of all threads for the operation and what it left to be done */
-	unsigned rounds, threads;
+	unsigned rounds, threads, page_lg2;
 	double aim_ns, aim_ratio;
 	double flushes; /* of one round */
 	uint64_t entries, tables, bytes;
+	const char *note; /* at the end of the line, or NULL */
 	const char *more; /* further members for JSON, or NULL */
 };
 void tell(const struct result *r);

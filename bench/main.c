@@ -16,9 +16,10 @@
 const struct bench_engine *engines[ENGINES_MAX] = {&tdp_engine};
 unsigned engine_count = 1;
 
-static const struct question *const families[] = {
-	fault_questions, zap_questions,  age_questions,
-	dirty_questions, huge_questions, look_questions,
+static const struct question *families[] = {
+	fault_questions,  zap_questions,     age_questions,
+	dirty_questions,  huge_questions,    look_questions,
+	memory_questions, latency_questions, NULL, /* scale_questions() */
 };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 
@@ -85,30 +86,30 @@ void die(const char *format, ...)
 struct size {
 	unsigned page_lg2;
 	uint64_t bytes;
-	bool cold, growth;
-	unsigned formats; /* bit f */
+	bool cold, growth; /* growth: only what is drawn over the size of the guest */
+	unsigned formats;  /* bit f */
 };
 
 #define EVERY ((1u << BENCH_FORMATS) - 1)
 #define ONLY_EPT (1u << BENCH_EPT)
 
 static const struct size full[] = {
-	{12, GIB, false, false, EVERY},       {12, GIB, true, false, ONLY_EPT},
-	{12, 4 * GIB, false, true, ONLY_EPT}, {12, 16 * GIB, false, false, ONLY_EPT},
-	{12, 64 * GIB, false, false, EVERY},  {21, GIB, false, true, ONLY_EPT},
-	{21, 4 * GIB, false, true, ONLY_EPT}, {21, 16 * GIB, false, true, ONLY_EPT},
-	{21, 64 * GIB, false, false, EVERY},  {21, 256 * GIB, false, true, ONLY_EPT},
-	{21, TIB, false, false, ONLY_EPT},    {30, TIB, false, false, EVERY},
+	{12, GIB, false, false, EVERY},         {12, GIB, true, false, ONLY_EPT},
+	{12, 4 * GIB, false, true, ONLY_EPT},   {12, 16 * GIB, false, false, ONLY_EPT},
+	{12, 64 * GIB, false, false, ONLY_EPT}, {21, GIB, false, true, ONLY_EPT},
+	{21, 4 * GIB, false, true, ONLY_EPT},   {21, 16 * GIB, false, false, EVERY},
+	{21, 64 * GIB, false, true, ONLY_EPT},  {21, 256 * GIB, false, true, ONLY_EPT},
+	{21, TIB, false, false, ONLY_EPT},      {30, TIB, false, false, EVERY},
 };
-static const struct size quick[] = {
+static const struct size brief[] = {
 	{12, GIB, false, false, EVERY},
 	{12, GIB, true, false, ONLY_EPT},
-	{21, 64 * GIB, false, false, ONLY_EPT},
+	{21, 8 * GIB, false, false, ONLY_EPT},
 	{30, TIB, false, false, ONLY_EPT},
 };
-static const struct size check[] = {
+static const struct size tiny[] = {
 	{12, 8 * MIB, false, false, EVERY},
-	{21, 2 * GIB, false, false, EVERY},
+	{21, 256 * MIB, false, false, EVERY},
 	{30, 16 * GIB, false, false, EVERY},
 };
 
@@ -117,19 +118,20 @@ struct wish {
 	unsigned page_lg2;
 	uint64_t bytes;
 	int cold;
-	struct size own;
 };
 
-static struct setting base = {.rounds = 9, .seconds = 0.4, .calls = MIB, .count = true};
+static struct setting base = {
+	.rounds = 9, .threads = 2, .seconds = 0.4, .calls = MIB, .count = true};
 static const struct size *sizes = full;
 static size_t size_count = sizeof(full) / sizeof(full[0]);
+static bool quick;
 static struct wish wish = {.format = -1, .cold = -1};
 
 static bool size_fits(const struct question *q, const struct size *size, unsigned format)
 {
 	if (!(q->levels >> (size->page_lg2 - 12) / 9 & 1) || !(size->formats >> format & 1))
 		return false;
-	if (size->growth && !q->growth)
+	if ((size->growth && !q->growth) || (size->cold && q->hot_only))
 		return false;
 	if (q->max_entries && size->bytes >> size->page_lg2 > q->max_entries)
 		return false;
@@ -138,9 +140,21 @@ static bool size_fits(const struct question *q, const struct size *size, unsigne
 	       (wish.cold < 0 || wish.cold == size->cold);
 }
 
+/* Counting takes its time: EPT, and where there is time other formats, but pages of one size. */
+static bool counts(unsigned format, bool smallest)
+{
+	return base.count &&
+	       (quick ? format == BENCH_EPT && smallest : format == BENCH_EPT || smallest);
+}
+
 static void ask(const struct question *q)
 {
 	for (unsigned format = 0; format < BENCH_FORMATS; format++) {
+		unsigned smallest = 0;
+
+		if (format != BENCH_EPT && !base.check && wish.format < 0 &&
+		    (q->slow || (quick && q->measure)))
+			break;
 		for (size_t i = 0; i < size_count; i++) {
 			struct setting s = base;
 
@@ -151,6 +165,10 @@ static void ask(const struct question *q)
 						       .threads = 1,
 						       .bytes = sizes[i].bytes,
 						       .pa = PA};
+			if (!smallest)
+				smallest = sizes[i].page_lg2;
+			s.count = counts(format, sizes[i].page_lg2 == smallest);
+			s.threads = base.threads;
 			s.cold = sizes[i].cold;
 			s.growth = sizes[i].growth;
 			(q->measure ? q->measure : bench_measure)(q, &s);
@@ -183,7 +201,7 @@ static _Noreturn void usage(int status)
 	      "  -l, --list          the names only\n"
 	      "  -q, --quick         fewer sizes, shorter\n"
 	      "  -c, --check         tiny, and every page is looked at: not for figures\n"
-	      "      --idle          leave the operations out; status 3 when that is noticed\n"
+	      "      --idle          leave the operations out; fails unless every question notices\n"
 	      "  -f, --format F      ept, npt or s2 only\n"
 	      "  -p, --page P        4K, 2M or 1G only\n"
 	      "  -m, --memory GIB    this guest, a power of two, instead of the usual ones\n"
@@ -193,13 +211,14 @@ static _Noreturn void usage(int status)
 	      "      --cold, --hot   caches swept before each timed part, or not, only\n"
 	      "      --no-count      do not count instructions\n"
 	      "      --beside ENGINE an engine to measure beside libtdp: textbook, or a shared object\n"
+	      "      --no-head       no line of titles\n"
 	      "      --json FILE     append a line of JSON for each figure\n"
 	      "      --about         compiler, as JSON\n",
 	      status ? stderr : stdout);
 	exit(status);
 }
 
-enum { IDLE_OPTION = 256, COLD_OPTION, HOT_OPTION, NO_COUNT, BESIDE, JSON, ABOUT };
+enum { IDLE_OPTION = 256, COLD_OPTION, HOT_OPTION, NO_COUNT, NO_HEAD, BESIDE, JSON, ABOUT };
 
 static unsigned index_of(const char *word, const char *const *words, unsigned count)
 {
@@ -222,15 +241,17 @@ static void option(int c, const char *value)
 
 	switch (c) {
 	case 'q':
-		set_sizes(quick, sizeof(quick) / sizeof(quick[0]));
-		base.seconds = 0.1;
-		base.calls = MIB / 4;
+		set_sizes(brief, sizeof(brief) / sizeof(brief[0]));
+		quick = true;
+		base.seconds = 0.06;
+		base.rounds = 6;
+		base.calls = MIB / 16;
 		break;
 	case 'c':
-		set_sizes(check, sizeof(check) / sizeof(check[0]));
+		set_sizes(tiny, sizeof(tiny) / sizeof(tiny[0]));
 		base.check = true;
 		base.seconds = 0;
-		base.rounds = 2;
+		base.rounds = 1;
 		base.calls = 512;
 		break;
 	case 'f': wish.format = (int)index_of(value, formats, 3); break;
@@ -238,6 +259,7 @@ static void option(int c, const char *value)
 	case 'm': wish.bytes = strtoull(value, NULL, 10) * GIB; break;
 	case 'r': base.rounds = (unsigned)strtoul(value, NULL, 10); break;
 	case 'b': base.seconds = strtod(value, NULL); break;
+	case 't': base.threads = (unsigned)strtoul(value, NULL, 10); break;
 	case IDLE_OPTION: base.idle = true; break;
 	case COLD_OPTION: wish.cold = 1; break;
 	case HOT_OPTION: wish.cold = 0; break;
@@ -294,29 +316,38 @@ int main(int argc, char **argv)
 		{"memory", required_argument, NULL, 'm'},
 		{"rounds", required_argument, NULL, 'r'},
 		{"budget", required_argument, NULL, 'b'},
+		{"threads", required_argument, NULL, 't'},
 		{"cold", no_argument, NULL, COLD_OPTION},
 		{"hot", no_argument, NULL, HOT_OPTION},
 		{"no-count", no_argument, NULL, NO_COUNT},
 		{"beside", required_argument, NULL, BESIDE},
 		{"json", required_argument, NULL, JSON},
+		{"no-head", no_argument, NULL, NO_HEAD},
 		{"about", no_argument, NULL, ABOUT},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	const char *json = NULL, *listed = "";
-	bool list = false;
+	bool list = false, head = true;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "lqcf:p:m:r:b:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "lqcf:p:m:r:b:t:h", options, NULL)) != -1) {
 		if (c == 'l')
 			list = true;
+		else if (c == NO_HEAD)
+			head = false;
 		else if (c == JSON)
 			json = optarg;
 		else
 			option(c, optarg);
 	}
-	if (!base.rounds)
-		usage(2);
+	if (!base.rounds || base.rounds > ROUNDS_MAX || base.threads < 2 ||
+	    base.threads > THREADS_MAX || base.threads & (base.threads - 1)) {
+		fprintf(stderr, "rounds are 1 to %d; threads a power of two, 2 to %d\n", ROUNDS_MAX,
+			THREADS_MAX);
+		return 2;
+	}
+	families[FAMILIES - 1] = scale_questions(base.threads);
 	own_sizes();
 	if (!tell_open(json))
 		die("%s: cannot be written", json);
@@ -324,7 +355,7 @@ int main(int argc, char **argv)
 	for (unsigned e = 0; e < engine_count; e++)
 		if (engines[e]->enter)
 			engines[e]->enter();
-	if (!list)
+	if (!list && head)
 		tell_head();
 	for (size_t f = 0; f < FAMILIES; f++) {
 		for (const struct question *q = families[f]; q->name; q++) {
@@ -340,5 +371,7 @@ int main(int argc, char **argv)
 		if (engines[e]->leave)
 			engines[e]->leave();
 	tell_close();
-	return 0;
+	if (base.idle)
+		printf("%u asked with nothing done, %u noticed\n", idle_asked, idle_noticed);
+	return base.idle && (!idle_asked || idle_asked != idle_noticed);
 }

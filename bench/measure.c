@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS_MAX 301
-
 /* ---- figures ---- */
 
 static int by_size(const void *a, const void *b)
@@ -66,17 +64,6 @@ struct measure {
 		most[ENGINES_MAX]; /* tables and memory while it ran; flushes of a round */
 };
 
-static void refuse(const struct subject *b)
-{
-	if (b->s->idle) {
-		/* What had to be shown: without the work nothing is told. */
-		printf("%s: noticed that nothing was done\n", b->q->name);
-		exit(3);
-	}
-	die("%s: %s%s%s: what was to be done is not done", b->engine->name, b->q->name,
-	    b->q->variant ? ", " : "", b->q->variant ? b->q->variant : "");
-}
-
 static double one(struct subject *b, struct bench_counts *most, double *cpu, bool last)
 {
 	struct bench_counts before, after;
@@ -94,10 +81,9 @@ static double one(struct subject *b, struct bench_counts *most, double *cpu, boo
 	most->tables = before.tables > after.tables ? before.tables : after.tables;
 	most->bytes = before.bytes > after.bytes ? before.bytes : after.bytes;
 	if (!subject_check(b, work.done, last))
-		refuse(b);
+		subject_refuse(b);
 	looking = thread_now() - looking;
-	if (b->engine->ready)
-		b->engine->ready(b->vm);
+	subject_quiet(b);
 	*cpu = (cpu_now() - begin - looking) * 1e9 / (double)subject_entries(b);
 	return took * 1e9 / (double)subject_entries(b);
 }
@@ -123,6 +109,22 @@ static void warm_up(struct measure *m)
 		(void)one(&m->b[e], &m->most[e], m->cpu[e], false);
 	}
 	(void)one_floor(&m->b[0]);
+}
+
+unsigned idle_asked, idle_noticed;
+
+/* Each engine once, with nothing done; at least one of its checks must see it. */
+static void idle(struct measure *m)
+{
+	for (unsigned e = 0; e < m->engines; e++) {
+		unsigned before = idle_noticed;
+
+		idle_asked++;
+		if (m->b[e].q->after & DONE_NONE)
+			(void)one(&m->b[e], &m->most[e], m->cpu[e], true);
+		if (idle_noticed == before)
+			(void)one(&m->b[e], &m->most[e], m->cpu[e], false);
+	}
 }
 
 static unsigned rounds(struct measure *m, const struct setting *s)
@@ -164,6 +166,7 @@ static void tell_engine(struct measure *m, unsigned e, unsigned n, struct instru
 		.instructions = per,
 		.rounds = n,
 		.threads = 1,
+		.page_lg2 = b->shape.page_lg2,
 		.aim_ns = q->aim_ns,
 		.aim_ratio = q->aim_ratio,
 		.flushes = (double)m->most[e].flushes,
@@ -187,12 +190,14 @@ void bench_measure(const struct question *q, const struct setting *s)
 	for (unsigned e = 0; e < engine_count; e++) {
 		const struct bench_engine *engine = engines[e];
 
-		if (!engine->op[q->op] || !(engine->formats >> s->shape.format & 1))
+		if (!subject_possible(engine, q, &s->shape))
 			continue;
 		per[m->engines] = count_instructions(engine, q, s);
 		subject_open(&m->b[m->engines++], engine, q, s);
 	}
-	if (m->engines) {
+	if (s->idle) {
+		idle(m);
+	} else if (m->engines) {
 		const struct subject *b = &m->b[0];
 
 		floor_open(b->entries * (q->floor_per_entry ? q->floor_per_entry : 1),

@@ -27,7 +27,7 @@ void tell_close(void)
 
 void tell_head(void)
 {
-	printf("%-12s %-12s %-16s %9s %9s %-6s %7s %5s %9s %7s %7s %6s %8s %8s  %s\n", "question",
+	printf("%-22s %-12s %-16s %9s %9s %-6s %7s %5s %9s %7s %7s %6s %8s %8s  %s\n", "question",
 	       "", "", "ns", "floor", "", "ratio", "+-%", "cpu", "locked", "instr", "flush",
 	       "tables", "MiB", "aim");
 	fflush(stdout);
@@ -50,7 +50,7 @@ static const char *digits(char *to, size_t size, double v)
 
 static void tell_line(const struct result *r)
 {
-	char where[32], size[16], text[7][24], aim[48] = "";
+	char where[32], size[16], text[7][24], aim[160] = "";
 	uint64_t gib = r->s->shape.bytes / GIB;
 
 	if (gib >= 1)
@@ -58,12 +58,14 @@ static void tell_line(const struct result *r)
 	else
 		snprintf(size, sizeof(size), "%" PRIu64 "M", r->s->shape.bytes / MIB);
 	snprintf(where, sizeof(where), "%s %s %s%s", formats[r->s->shape.format],
-		 page_name(r->s->shape.page_lg2), size, r->s->cold ? " cold" : "");
-	if (r->aim_ns > 0)
+		 page_name(r->page_lg2), size, r->s->cold ? " cold" : "");
+	if (r->note)
+		snprintf(aim, sizeof(aim), "%s", r->note);
+	else if (r->aim_ns > 0)
 		snprintf(aim, sizeof(aim), "<= %s %s", digits(text[5], 24, r->aim_ns), r->unit);
 	else if (r->aim_ratio > 0)
 		snprintf(aim, sizeof(aim), "<= %sx", digits(text[5], 24, r->aim_ratio));
-	printf("%-12s %-12s %-16s %9s %9s %-6s %7s %5.1f %9s %7s %7s %6.0f %8" PRIu64
+	printf("%-22s %-12s %-16s %9s %9s %-6s %7s %5.1f %9s %7s %7s %6.0f %8" PRIu64
 	       " %8.1f  %s\n",
 	       r->name,
 	       strcmp(r->engine, "libtdp") ? r->engine
@@ -101,7 +103,7 @@ static void tell_json(const struct result *r)
 	fprintf(json, "{\"name\":\"%s\",\"variant\":\"%s\",\"engine\":\"%s\",\"format\":\"%s\"",
 		r->name, r->variant ? r->variant : "", r->engine, formats[r->s->shape.format]);
 	fprintf(json, ",\"page\":\"%s\",\"guest_bytes\":%" PRIu64 ",\"cache\":\"%s\"",
-		page_name(r->s->shape.page_lg2), r->s->shape.bytes, r->s->cold ? "cold" : "hot");
+		page_name(r->page_lg2), r->s->shape.bytes, r->s->cold ? "cold" : "hot");
 	fprintf(json, ",\"threads\":%u,\"entries\":%" PRIu64 ",\"unit\":\"%s\",\"floor\":\"%s\"",
 		r->threads, r->entries, r->unit, r->floor);
 	figure("ns", &r->ns);

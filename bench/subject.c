@@ -56,6 +56,14 @@ static void perform(struct subject *b, enum bench_op op, const char *what)
 	if (!b->engine->op[op])
 		die("%s: cannot %s, which %s needs", b->engine->name, what, b->q->name);
 	must(b, b->engine->op[op](&work), what);
+	b->quiet = false;
+}
+
+void subject_quiet(struct subject *b)
+{
+	if (b->engine->ready && !b->quiet)
+		b->engine->ready(b->vm);
+	b->quiet = true;
 }
 
 void subject_open(struct subject *b, const struct bench_engine *engine, const struct question *q,
@@ -91,14 +99,16 @@ static void add_table(void *arg, uint64_t *entries, unsigned count, unsigned lev
 
 static void map_anew(struct subject *b)
 {
+	struct bench_counts counts;
 	unsigned before = b->q->before;
 
 	if (b->logged)
 		perform(b, BENCH_LOG_OFF, "stop logging");
 	b->logged = before & (LOGGED | FAULTED);
-	perform(b, BENCH_ZAP, "zap");
-	if (b->engine->ready)
-		b->engine->ready(b->vm);
+	b->engine->counts(b->vm, &counts);
+	if (counts.leaves > 0)
+		perform(b, BENCH_ZAP, "zap");
+	subject_quiet(b);
 	if (before & MAPPED)
 		perform(b, BENCH_POPULATE, "populate");
 	if (before & SMALL)
@@ -148,8 +158,7 @@ void subject_prepare(struct subject *b, bool last)
 	if (before & IDLE && !last)
 		for (unsigned i = 0; i < 2; i++)
 			perform(b, BENCH_AGE, "age");
-	if (b->engine->ready)
-		b->engine->ready(b->vm);
+	subject_quiet(b);
 	if (b->s->cold)
 		mmu_sweep_caches();
 }
@@ -159,18 +168,29 @@ struct bench_work subject_work(struct subject *b)
 	return all_of(b);
 }
 
-double subject_run(struct subject *b, struct bench_work *work)
+void subject_do(const struct subject *b, struct bench_work *work)
 {
-	double begin = now(), took;
-	int ret = b->s->idle ? 0 : b->engine->op[b->q->op](work);
+	if (!b->s->idle)
+		must(b, b->engine->op[b->q->op](work), "the operation itself");
+}
 
-	took = now() - begin;
-	must(b, ret, "the operation itself");
+void subject_used(struct subject *b)
+{
+	b->quiet = false;
 	if (b->q->op == BENCH_LOG_DIRTY || b->q->op == BENCH_LOG_FAULTS)
 		b->logged = true;
 	if (!(b->q->before & KEPT))
 		b->whole = false;
-	return took;
+}
+
+double subject_run(struct subject *b, struct bench_work *work)
+{
+	double begin = now();
+
+	subject_do(b, work);
+	begin = now() - begin;
+	subject_used(b);
+	return begin;
 }
 
 uint64_t subject_entries(const struct subject *b)
@@ -262,4 +282,32 @@ bool subject_check(struct subject *b, uint64_t done, bool last)
 			return false;
 	}
 	return true;
+}
+
+void subject_refuse(const struct subject *b)
+{
+	const struct question *q = b->q;
+
+	if (!b->s->idle)
+		die("%s: %s%s%s: what was to be done is not done", b->engine->name, q->name,
+		    q->variant ? ", " : "", q->variant ? q->variant : "");
+	idle_noticed++;
+}
+
+bool subject_possible(const struct bench_engine *engine, const struct question *q,
+		      const struct bench_shape *shape)
+{
+	static const struct {
+		unsigned before;
+		enum bench_op op;
+	} needs[] = {
+		{MAPPED, BENCH_POPULATE},  {IDLE, BENCH_AGE},       {SMALL, BENCH_SPLIT},
+		{LOGGED, BENCH_LOG_DIRTY}, {LOGGED, BENCH_LOG_OFF}, {FAULTED, BENCH_LOG_FAULTS},
+		{FAULTED, BENCH_LOG_OFF},  {FAULTED, BENCH_FAULT},  {HOLES, BENCH_ZAP_EACH},
+	};
+
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (q->before & needs[i].before && !engine->op[needs[i].op])
+			return false;
+	return engine->op[q->op] && engine->op[BENCH_ZAP] && engine->formats >> shape->format & 1;
 }

@@ -8,8 +8,6 @@
 #include <tdp/posix.h>
 #include <tdp/tdp.h>
 
-#define THREADS_MAX 64
-
 struct tdp_vm {
 	struct bench_shape shape;
 	struct tdp_mm *mm;
