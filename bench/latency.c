@@ -1,51 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How long does a vCPU's fault take while another thread zaps, harvests or collapses a large guest?
- *
- *   bench_latency [-m MIB] [-b MICROSECONDS] [-r ROUNDS] [OPERATION...]
- *     -m MIB           guest memory of the operation, in 4K pages (65536)
- *     -b MICROSECONDS  budget of a step (200)
- *     -r ROUNDS        operations per line (3)
- *
- * One thread faults all the time: elsewhere (a GiB of its own), or at random places of the very range. The other does
- * the operation: not at all (the floor: what the machine itself does to a fault), in one call, or as a job in
- * steps of the budget. Told are the faults' percentiles and maximum, and the longest call of the other thread: what
- * anybody waits for who waits for that call. The walker does nothing, so flushes cost nothing.
+ * How long does a vCPU's fault take while another thread zaps, harvests, collapses, ages or protects all of a guest of
+ * small pages? One thread faults all the time, in memory of its own ("elsewhere") or at random places of the very range
+ * ("there"); the other does the operation in one call, or as a job in steps of 200 us. The figure is the time
+ * that 99 of 100 faults stay below, the floor the same without the operation.
  */
-#include "common.h"
+#include "tdp.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include <tdp/job.h>
 
 #define OWN ((uint64_t)1 << 46) /* the vCPU's own slot */
-#define OWN_PAGES (((uint64_t)1 << 30) / PAGE)
-#define SAMPLES ((size_t)1 << 23) /* of a line; what comes after is not kept */
+#define OWN_PAGES (GIB / TDP_PAGE_SIZE)
+#define SAMPLES ((size_t)1 << 21) /* of a round; what comes after is not kept */
+#define SAMPLES_MIN 32
+#define STEP_NS 200000
 
-struct vm {
-	struct tdp_mm *mm;
-	struct tdp_vcpu *vcpu;
-	uint32_t slot;
-	uint64_t pages, flushes, *bitmap;
-};
-
-struct operation {
-	const char *name;
-	void (*before)(struct vm *vm); /* each round */
-	int (*whole)(struct vm *vm);
-	struct tdp_job job;
-};
+/* bits of question.detail */
+#define STEPS 1u
+#define THERE 2u
 
 struct line {
-	uint32_t *ns; /* SAMPLES */
+	struct subject b;
+	struct tdp_vm *vm;
+	bool there;
+	uint32_t *ns;
 	size_t count;
-	bool same;
-	struct vm *vm;
 	atomic_bool stop, ready;
 };
 
-static uint64_t budget_ns = 200000;
-static unsigned rounds = 3;
+struct tail {
+	double p50, p99, p999, max;
+};
 
 /* ---- the vCPU ---- */
 
@@ -56,126 +45,87 @@ static uint64_t next_random(uint64_t *state)
 	return *state ^= *state << 17;
 }
 
-static uint64_t ns_now(void)
+static void fault_once(struct line *line, uint64_t page)
 {
-	return tdp_posix_env_memb()->now(NULL);
+	struct tdp_fault fault = {.size = sizeof(fault), .access = TDP_W};
+	struct tdp_vm *vm = line->vm;
+	double begin, took;
+	int ret = 0;
+
+	if (line->there) {
+		fault.gpa = page % (vm->shape.bytes / TDP_PAGE_SIZE) * TDP_PAGE_SIZE;
+	} else {
+		fault.gpa = OWN + page % OWN_PAGES * TDP_PAGE_SIZE;
+		ret = tdp_zap(vm->mm, 0, (struct tdp_range){fault.gpa, TDP_PAGE_SIZE}, 0);
+	}
+	begin = now();
+	if (!ret)
+		do
+			ret = tdp_fault(vm->vcpu[0], &fault, NULL);
+		while (ret == TDP_FAULT_RETRY);
+	took = (now() - begin) * 1e9;
+	if (ret < 0)
+		die("fault: %s", tdp_strerror(ret));
+	if (line->count < SAMPLES)
+		line->ns[line->count++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
 static void *fault_all_the_time(void *arg)
 {
-	struct tdp_fault fault = {.size = sizeof(fault), .access = TDP_W};
 	uint64_t random = 0x9e3779b97f4a7c15;
 	struct line *line = arg;
-	struct vm *vm = line->vm;
 
 	pin(1);
-	tdp_posix_env_memb()->rcu->thread_register();
+	engines[0]->enter();
 	atomic_store(&line->ready, true);
-	while (!atomic_load_explicit(&line->stop, memory_order_relaxed)) {
-		uint64_t page = next_random(&random) >> 20, begin, took;
-		int ret;
-
-		if (line->same) {
-			fault.gpa = page % vm->pages * PAGE;
-		} else {
-			fault.gpa = OWN + page % OWN_PAGES * PAGE;
-			must(tdp_zap(vm->mm, 0, (struct tdp_range){fault.gpa, PAGE}, 0), "zap");
-		}
-		begin = ns_now();
-		do
-			ret = tdp_fault(vm->vcpu, &fault, NULL);
-		while (ret == TDP_FAULT_RETRY);
-		took = ns_now() - begin;
-		must(ret, "fault");
-		if (line->count < SAMPLES)
-			line->ns[line->count++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
-	}
-	tdp_posix_env_memb()->rcu->thread_unregister();
+	while (!atomic_load_explicit(&line->stop, memory_order_relaxed) ||
+	       line->count < SAMPLES_MIN)
+		fault_once(line, next_random(&random) >> 20);
+	engines[0]->leave();
 	return NULL;
 }
 
-/* ---- operations ---- */
+/* ---- the other thread ---- */
 
-static struct tdp_range all(const struct vm *vm)
+static int kind_of(enum bench_op op)
 {
-	return (struct tdp_range){0, vm->pages * PAGE};
+	return op == BENCH_ZAP        ? TDP_JOB_ZAP
+	       : op == BENCH_HARVEST  ? TDP_JOB_HARVEST
+	       : op == BENCH_COLLAPSE ? TDP_JOB_COLLAPSE
+	       : op == BENCH_AGE      ? TDP_JOB_AGE
+				      : TDP_JOB_WRITE_PROTECT;
 }
 
-static void map_small(struct vm *vm)
+/* The longest call, in seconds: what anybody waits for who waits for it to return. */
+static double in_steps(struct line *line, struct bench_work *work)
 {
-	must(tdp_populate(vm->mm, 0, all(vm), TDP_POPULATE_YOUNG, NULL), "populate");
-	must(tdp_split(vm->mm, 0, all(vm), 12), "split");
-}
+	struct tdp_job job = {
+		.size = sizeof(job),
+		.kind = (uint32_t)kind_of(line->b.q->op),
+		.range = {0, work->bytes},
+		.max_ns = STEP_NS,
+	};
+	double longest = 0;
+	int ret;
 
-static int zap(struct vm *vm)
-{
-	return tdp_zap(vm->mm, 0, all(vm), 0);
-}
-
-static void map_and_log(struct vm *vm)
-{
-	must(tdp_dirty_log(vm->mm, vm->slot, TDP_LOG_OFF), "log off");
-	map_small(vm);
-	must(tdp_dirty_log(vm->mm, vm->slot, TDP_LOG_DBIT | TDP_LOG_INITIALLY_SET), "log");
-}
-
-static int harvest(struct vm *vm)
-{
-	return tdp_dirty_harvest(vm->mm, vm->slot, 0, vm->bitmap, vm->pages / 64);
-}
-
-static int collapse(struct vm *vm)
-{
-	return tdp_collapse(vm->mm, 0, all(vm), 0, NULL);
-}
-
-static int age(struct vm *vm)
-{
-	return tdp_age(vm->mm, 0, all(vm), NULL);
-}
-
-static int protect(struct vm *vm)
-{
-	return tdp_write_protect(vm->mm, 0, all(vm));
-}
-
-static const struct operation operations[] = {
-	{"zap", map_small, zap, {.kind = TDP_JOB_ZAP}},
-	{"harvest", map_and_log, harvest, {.kind = TDP_JOB_HARVEST}},
-	{"collapse", map_small, collapse, {.kind = TDP_JOB_COLLAPSE}},
-	{"age", map_small, age, {.kind = TDP_JOB_AGE}},
-	{"write-protect", map_small, protect, {.kind = TDP_JOB_WRITE_PROTECT}},
-};
-
-enum mode { NOTHING, WHOLE, STEPS };
-
-/* The longest call. */
-static uint64_t operate(struct vm *vm, const struct operation *op, enum mode mode)
-{
-	struct tdp_job job = op->job;
-	uint64_t longest = 0;
-	int ret = 0;
-
-	job.size = sizeof(job);
-	job.range = all(vm);
-	job.max_ns = budget_ns;
 	if (job.kind == TDP_JOB_HARVEST) {
-		job.slot = vm->slot;
-		job.bitmap = vm->bitmap;
-		job.words = vm->pages / 64;
+		job.slot = line->vm->slot;
+		job.bitmap = work->bitmap;
+		job.words = work->bytes / TDP_PAGE_SIZE / 64;
 	}
 	do {
-		uint64_t begin = ns_now(), took;
+		double begin = now(), took;
 
-		ret = mode == WHOLE ? op->whole(vm) : tdp_job_step(vm->mm, &job);
-		took = ns_now() - begin;
+		ret = tdp_job_step(line->vm->mm, &job);
+		took = now() - begin;
 		longest = took > longest ? took : longest;
-		must(ret, op->name);
-	} while (mode == STEPS && ret == 1);
+	} while (ret == 1);
+	if (ret < 0)
+		die("%s in steps: %s", line->b.q->name, tdp_strerror(ret));
+	work->done = job.count;
+	subject_used(&line->b);
 	return longest;
 }
-
-/* ---- measuring ---- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -184,121 +134,163 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double micros(const struct line *line, double part)
+static double at(const struct line *line, double part)
 {
-	size_t at = (size_t)((double)line->count * part);
+	size_t i = (size_t)((double)line->count * part);
 
-	return line->ns[at < line->count ? at : line->count - 1] / 1000.0;
+	return line->ns[i < line->count ? i : line->count - 1];
 }
 
-static void measure(struct vm *vm, const struct operation *op, enum mode mode, bool same,
-		    uint32_t *ns)
+/*
+ * One round: seconds of the longest call, or with `wait` (seconds) no call at all. *took is how long the operation
+ * was under way.
+ */
+static double round_of(struct line *line, double wait, double *took, struct tail *tail)
 {
-	static const char *const names[] = {"nothing", "one call", "steps"};
-	struct line line = {.ns = ns, .same = same, .vm = vm};
-	struct timespec pause = {0, 200000000};
-	uint64_t longest = 0;
+	const struct question *q = line->b.q;
+	struct tdp_range own = {OWN, OWN_PAGES * TDP_PAGE_SIZE};
+	struct bench_work work;
+	double longest = 0, begin;
+	pthread_t thread;
 
-	for (unsigned i = 0; i < rounds; i++) {
-		pthread_t thread;
-		uint64_t took = 0;
-
-		op->before(vm);
-		atomic_store(&line.stop, false);
-		atomic_store(&line.ready, false);
-		if (pthread_create(&thread, NULL, fault_all_the_time, &line))
-			exit(1);
-		while (!atomic_load(&line.ready))
+	subject_prepare(&line->b, false);
+	work = subject_work(&line->b);
+	line->count = 0;
+	atomic_store(&line->stop, false);
+	atomic_store(&line->ready, false);
+	if (pthread_create(&thread, NULL, fault_all_the_time, line))
+		die("no thread");
+	while (!atomic_load(&line->ready))
+		;
+	begin = now();
+	if (wait > 0)
+		while (now() - begin < wait)
 			;
-		if (mode == NOTHING)
-			nanosleep(&pause, NULL);
-		else
-			took = operate(vm, op, mode);
-		longest = took > longest ? took : longest;
-		atomic_store(&line.stop, true);
-		pthread_join(thread, NULL);
-	}
-	qsort(ns, line.count, sizeof(*ns), by_value);
-	printf("%-14s %-9s %-10s %9zu %9.2f %9.2f %9.2f %10.1f %13.1f\n", op->name, names[mode],
-	       same ? "same range" : "elsewhere", line.count, micros(&line, 0.5),
-	       micros(&line, 0.99), micros(&line, 0.999), micros(&line, 1), (double)longest / 1000);
-	fflush(stdout);
+	else if (q->detail & STEPS && !line->b.s->idle)
+		longest = in_steps(line, &work);
+	else
+		longest = subject_run(&line->b, &work);
+	*took = now() - begin;
+	atomic_store(&line->stop, true);
+	pthread_join(thread, NULL);
+	if (tdp_zap(line->vm->mm, 0, own, 0))
+		die("the vCPU's own memory cannot be zapped");
+	/* Where the vCPU undid a part of it meanwhile nothing can be said. */
+	if (wait == 0 && !line->there && !subject_check(&line->b, work.done, false))
+		subject_refuse(&line->b);
+	if (line->there)
+		line->b.whole = false;
+	qsort(line->ns, line->count, sizeof(*line->ns), by_value);
+	*tail = (struct tail){at(line, 0.5), at(line, 0.99), at(line, 0.999), at(line, 1)};
+	return longest;
 }
 
-static void vm_open(struct vm *vm)
+/* ---- all of it ---- */
+
+static void tell_latency(const struct line *line, double (*v)[ROUNDS_MAX], unsigned n)
 {
-	struct tdp_mm_config cfg = tdp_mm_config_default();
-	struct tdp_slot_desc desc = {.size = sizeof(desc)}, own = desc;
+	double ratio[ROUNDS_MAX], p50 = figure_of(v[2], n).median, p999 = figure_of(v[3], n).median;
+	double max = figure_of(v[4], n).high, longest = figure_of(v[5], n).median;
+	const struct question *q = line->b.q;
+	char note[96], more[160];
+	struct result r = {
+		.name = q->name,
+		.variant = q->variant,
+		.engine = engines[0]->name,
+		.floor = "alone",
+		.unit = "ns of 99 in 100 faults",
+		.s = line->b.s,
+		.ns = figure_of(v[0], n),
+		.floor_ns = figure_of(v[1], n),
+		.cpu_ns = -1,
+		.instructions = {-1, -1},
+		.rounds = n,
+		.threads = 2,
+		.page_lg2 = 12,
+		.entries = line->b.entries * PER_TABLE,
+		.note = note,
+		.more = more,
+	};
+	struct bench_counts counts;
+
+	for (unsigned i = 0; i < n; i++)
+		ratio[i] = v[0][i] / v[1][i];
+	r.ratio = figure_of(ratio, n);
+	engines[0]->counts(line->b.vm, &counts);
+	r.tables = counts.tables;
+	r.bytes = counts.bytes;
+	snprintf(note, sizeof(note),
+		 "50%% %.0f ns, 99.9%% %.1f us, max %.0f us, longest call %.0f us", p50, p999 / 1e3,
+		 max / 1e3, longest * 1e6);
+	snprintf(
+		more, sizeof(more),
+		"\"p50_ns\":%.9g,\"p99_ns\":%.9g,\"p999_ns\":%.9g,\"max_ns\":%.9g,\"longest_call_ns\":%.9g",
+		p50, r.ns.median, p999, max, longest * 1e9);
+	tell(&r);
+}
+
+static void open_line(struct line *line, const struct question *q, const struct setting *s)
+{
+	struct tdp_slot_desc own = {.size = sizeof(own), .flags = TDP_SLOT_FORCE_4K};
 	uint32_t id;
 
-	cfg.format = TDP_FMT_EPT;
-	cfg.gpa_bits = 48;
-	cfg.env = tdp_posix_env_memb();
-	cfg.backend = &walker;
-	cfg.backend_ctx = &vm->flushes;
-	must(tdp_mm_create(&cfg, &vm->mm), "create");
-	desc.gpa = all(vm);
-	desc.pa = (uint64_t)1 << 40;
-	must(tdp_slot_add(vm->mm, &desc, &vm->slot), "slot");
-	own.gpa = (struct tdp_range){OWN, OWN_PAGES * PAGE};
-	own.pa = (uint64_t)1 << 45;
-	own.flags = TDP_SLOT_FORCE_4K;
-	must(tdp_slot_add(vm->mm, &own, &id), "slot");
-	must(tdp_vcpu_create(vm->mm, vm, &vm->vcpu), "vcpu");
-	must(tdp_vcpu_load(vm->vcpu), "load");
+	subject_open(&line->b, engines[0], q, s);
+	line->vm = line->b.vm;
+	line->there = q->detail & THERE;
+	line->ns = zeroed(SAMPLES, sizeof(*line->ns));
+	own.gpa = (struct tdp_range){OWN, OWN_PAGES * TDP_PAGE_SIZE};
+	own.pa = OWN;
+	if (tdp_slot_add(line->vm->mm, &own, &id))
+		die("no slot for the vCPU");
 }
 
-static bool wanted(const struct operation *op, char **names, int count)
+static void measure(const struct question *q, const struct setting *s)
 {
-	for (int i = 0; i < count; i++)
-		if (!strcmp(names[i], op->name))
-			return true;
-	return count == 0;
+	double(*v)[ROUNDS_MAX] = zeroed(6, sizeof(*v)), began = now(), took;
+	struct line *line = zeroed(1, sizeof(*line));
+	unsigned rounds = (s->rounds + 1) / 2 < 5 ? (s->rounds + 1) / 2 : 5, n = 0;
+	struct tail tail;
+
+	open_line(line, q, s);
+	/* Of what the vCPU may have undone nothing can be said. */
+	idle_asked += s->idle && !line->there;
+	(void)round_of(line, 0, &took, &tail); /* warms up */
+	while (!s->idle && (n < rounds || (n < ROUNDS_MAX && now() - began < s->seconds))) {
+		v[5][n] = round_of(line, 0, &took, &tail);
+		v[0][n] = tail.p99;
+		v[2][n] = tail.p50;
+		v[3][n] = tail.p999;
+		v[4][n] = tail.max;
+		(void)round_of(line, took, &took, &tail);
+		v[1][n++] = tail.p99;
+	}
+	if (!s->idle)
+		tell_latency(line, v, n);
+	subject_close(&line->b);
+	free(line->ns);
+	free(line);
+	free(v);
 }
 
-int main(int argc, char **argv)
-{
-	uint32_t *ns = calloc(SAMPLES, sizeof(*ns));
-	struct vm vm = {.pages = 65536 * 256};
-	int option;
+#define LATENCY(what, text, how, with, is_before, is_after)                                        \
+	{                                                                                          \
+		.name = "latency_under_" what, .variant = text, .op = with,                        \
+		.before = MAPPED | SMALL | (is_before), .after = is_after, .levels = LEVEL_2M,     \
+		.hot_only = true, .slow = true, .max_entries = 16 * GIB >> 21, .detail = how,      \
+		.measure = measure                                                                 \
+	}
+#define LATENCIES(what, with, is_before, is_after)                                                 \
+	LATENCY(what, "one call", 0, with, is_before, is_after),                                   \
+		LATENCY(what, "steps", STEPS, with, is_before, is_after),                          \
+		LATENCY(what, "call, there", THERE, with, is_before, is_after),                    \
+		LATENCY(what, "steps, there", STEPS | THERE, with, is_before, is_after)
 
-	while ((option = getopt(argc, argv, "m:b:r:")) != -1) {
-		switch (option) {
-		case 'm': vm.pages = strtoull(optarg, NULL, 10) * 256; break;
-		case 'b': budget_ns = strtoull(optarg, NULL, 10) * 1000; break;
-		case 'r': rounds = (unsigned)strtoul(optarg, NULL, 10); break;
-		default:
-			fprintf(stderr,
-				"usage: %s [-m MIB] [-b MICROSECONDS] [-r ROUNDS] [OPERATION...]\n",
-				argv[0]);
-			return 2;
-		}
-	}
-	if (!ns || !rounds || rounds > 1000 || !budget_ns || vm.pages < 512 ||
-	    vm.pages > (uint64_t)1 << 28 || vm.pages % 512) {
-		fprintf(stderr, "%s: -m is even, 2 to 1048576; -r is 1 to 1000; -b is not 0\n",
-			argv[0]);
-		return 2;
-	}
-	vm.bitmap = calloc(vm.pages / 64, 8);
-	if (!vm.bitmap)
-		return 1;
-	pin(0);
-	tdp_posix_env_memb()->rcu->thread_register();
-	vm_open(&vm);
-	printf("%" PRIu64 " MiB of 4K pages, steps of %" PRIu64 " us, %u rounds; in us\n",
-	       vm.pages / 256, budget_ns / 1000, rounds);
-	printf("%-14s %-9s %-10s %9s %9s %9s %9s %10s %13s\n", "beside", "as", "faults", "faults",
-	       "p50", "p99", "p99.9", "max", "longest call");
-	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
-		for (int mode = NOTHING; mode <= STEPS; mode++)
-			for (int same = 0; same < 2; same++)
-				if (wanted(&operations[i], argv + optind, argc - optind))
-					measure(&vm, &operations[i], (enum mode)mode, same, ns);
-	tdp_vcpu_destroy(vm.vcpu);
-	must(tdp_mm_destroy(vm.mm), "destroy");
-	tdp_posix_env_memb()->rcu->thread_unregister();
-	free(vm.bitmap);
-	free(ns);
-	return 0;
-}
+const struct question latency_questions[] = {
+	LATENCIES("zap", BENCH_ZAP, YOUNG | DIRTY, LEFT_NONE),
+	LATENCIES("harvest", BENCH_HARVEST, YOUNG | DIRTY | LOGGED,
+		  LEFT_SMALL | ALL_ARMED | DONE_ENTRIES | BITS_DONE),
+	LATENCIES("collapse", BENCH_COLLAPSE, YOUNG | DIRTY, LEFT_ALL | DONE_ENTRIES),
+	LATENCIES("age", BENCH_AGE, YOUNG | DIRTY, LEFT_SMALL | ALL_OLD),
+	LATENCIES("wrprot", BENCH_WRPROT, YOUNG | DIRTY, LEFT_SMALL | ALL_PROTECTED),
+	{0},
+};

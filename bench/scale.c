@@ -1,309 +1,291 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Do two threads on disjoint halves of one VM get twice as much done as one? Nothing but the library is measured: the
- * walker is an empty one (EPT, hardware A and D) whose flushes are counted.
- *
- *   bench_scale [-m MIB] [-r ROUNDS] [-s] [-b]
- *     -m MIB     guest memory of each half (256)
- *     -r ROUNDS  of which the median is told (9)
- *     -s         the same 2 MiB for both threads, page by page in turn, instead of halves
- *     -b         one slot for both halves, whose backing is asked about each page (resolve), instead of linear ones
- *
- * For each operation: nanoseconds per page of one thread alone; how much faster two threads are together; and the
- * floor, which is two threads on two VMs, that share nothing but the machine. The three are taken in turn, in the
- * same process, so that the ratios hold where the machine's mood changes.
+ * Do several threads on one VM get as much more done as there are of them? The operations of other questions: on parts
+ * of the guest that share nothing ("disjoint"), or page by page in turn, so that all tables are everybody's. The floor
+ * is as many VMs, one for each thread, that share nothing but the machine. Figures are of an entry of one thread's
+ * part, so 1 is the best ratio that can be had.
  */
-#include "common.h"
+#include "bench.h"
 
-#define STEP ((uint64_t)2 << 20) /* of calls that take a range */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
-struct vm {
-	struct tdp_mm *mm;
-	struct tdp_vcpu *vcpu[2];
-	uint32_t slot[2];
-	_Atomic uint64_t flushes;
+/* Those of single pages are asked in turn, too: a range of somebody else's pages is not a part of one's own. */
+static const struct scaled {
+	const struct question *family;
+	const char *name, *variant;
+} scaled[] = {
+	{fault_questions, "fault_seq", NULL},
+	{fault_questions, "populate", NULL},
+	{zap_questions, "zap_range", "A and D set"},
+	{zap_questions, "zap_page", NULL},
+	{age_questions, "age_all", "D set"},
+	{age_questions, "age_none", NULL},
+	{age_questions, "age_page", NULL},
+	{dirty_questions, "wrprot", "D set"},
+	{dirty_questions, "harvest", "all dirty"},
+	{dirty_questions, "clear_mask", NULL},
+	{huge_questions, "split", NULL},
+	{huge_questions, "collapse", NULL},
+	{look_questions, "lookup_seq", NULL},
+	{look_questions, "lookup_rand", NULL},
 };
+#define SCALED (sizeof(scaled) / sizeof(scaled[0]))
 
-struct job {
-	struct vm *vm;
-	unsigned half;
-	uint64_t first, pages, stride; /* of page numbers */
-	const struct operation *op;
+static void measure(const struct question *q, const struct setting *s);
+
+static const struct question *base_of(const struct scaled *one)
+{
+	const struct question *q = one->family;
+
+	while (strcmp(q->name, one->name) != 0 ||
+	       (one->variant && (!q->variant || strcmp(q->variant, one->variant) != 0)))
+		q++;
+	return q;
+}
+
+const struct question *scale_questions(unsigned threads)
+{
+	struct question *all = zeroed(2 * SCALED + 1, sizeof(*all)), *q = all;
+
+	for (size_t i = 0; i < SCALED; i++) {
+		const struct question *of = base_of(&scaled[i]);
+
+		for (int in_turn = 0; in_turn <= of->single; in_turn++, q++) {
+			char *name = zeroed(64, 1);
+
+			snprintf(name, 64, "scale%u_%s", threads, of->name);
+			*q = *of;
+			q->name = name;
+			q->variant = in_turn ? "in turn" : "disjoint";
+			q->of = of;
+			q->detail = (unsigned)in_turn;
+			q->hot_only = true;
+			q->growth = false;
+			q->max_entries = GIB >> 12;
+			q->levels = of->levels & LEVEL_4K ? LEVEL_4K : LEVEL_2M;
+			q->aim_ns = 0;
+			q->aim_ratio = 1.95 / 1.9;
+			q->measure = measure;
+		}
+	}
+	return all;
+}
+
+/* ---- one round ---- */
+
+struct part {
+	struct subject *b;
+	struct bench_work work;
 	pthread_barrier_t *start;
+	pthread_t thread;
 	double begin, end;
 };
 
-struct operation {
-	const char *name;
-	void (*fn)(const struct job *job);
-	bool from_empty; /* nothing is mapped before; else all is, written and young */
-	bool ranges;     /* takes ranges: has no form that two threads share page by page */
+struct scale {
+	struct subject one, own[THREADS_MAX]; /* one VM for all; one for each */
+	struct part part[THREADS_MAX];
+	uint64_t *each[THREADS_MAX]; /* in turn: which */
+	unsigned threads;
 };
 
-static uint64_t half_pages;
-static bool same_region, backed;
-
-/* ---- operations ---- */
-
-static void op_fault(const struct job *job)
+static void *run_part(void *arg)
 {
-	struct tdp_fault fault = {.size = sizeof(fault), .access = TDP_W};
+	struct part *part = arg;
+	const struct bench_engine *engine = part->b->engine;
 
-	for (uint64_t i = 0; i < job->pages; i++) {
-		fault.gpa = (job->first + i * job->stride) * PAGE;
-		must(tdp_fault(job->vm->vcpu[job->half], &fault, NULL), "fault");
-	}
-}
-
-static void op_lookup(const struct job *job)
-{
-	struct tdp_mapping m = {.size = sizeof(m)};
-
-	for (uint64_t i = 0; i < job->pages; i++)
-		must(tdp_translate(job->vm->mm, 0, (job->first + i * job->stride) * PAGE, &m),
-		     "lookup");
-}
-
-static void by_steps(const struct job *job, int (*fn)(struct tdp_mm *mm, struct tdp_range r))
-{
-	uint64_t end = (job->first + job->pages) * PAGE;
-
-	for (uint64_t gpa = job->first * PAGE; gpa < end; gpa += STEP)
-		must(fn(job->vm->mm, (struct tdp_range){gpa, end - gpa < STEP ? end - gpa : STEP}),
-		     job->op->name);
-}
-
-static int zap(struct tdp_mm *mm, struct tdp_range r)
-{
-	return tdp_zap(mm, 0, r, 0);
-}
-
-static int protect(struct tdp_mm *mm, struct tdp_range r)
-{
-	return tdp_write_protect(mm, 0, r);
-}
-
-static int age(struct tdp_mm *mm, struct tdp_range r)
-{
-	return tdp_age(mm, 0, r, NULL);
-}
-
-static void op_zap(const struct job *job)
-{
-	by_steps(job, zap);
-}
-
-static void op_protect(const struct job *job)
-{
-	by_steps(job, protect);
-}
-
-static void op_age(const struct job *job)
-{
-	by_steps(job, age);
-}
-
-static void op_harvest(const struct job *job)
-{
-	uint64_t bits[STEP / PAGE / 64];
-
-	uint64_t first = backed ? job->first : 0; /* of the slot */
-
-	for (uint64_t page = first; page < first + job->pages; page += STEP / PAGE)
-		must(tdp_dirty_harvest(job->vm->mm, job->vm->slot[job->half], page, bits,
-				       sizeof(bits) / sizeof(bits[0])),
-		     "harvest");
-}
-
-static const struct operation operations[] = {
-	{"fault", op_fault, true, false},     {"lookup", op_lookup, false, false},
-	{"zap", op_zap, false, true},         {"write-protect", op_protect, false, true},
-	{"harvest", op_harvest, false, true}, {"age", op_age, false, true},
-};
-
-/* ---- machines ---- */
-
-static int resolve(void *arg, tdp_gpa_t gpa, uint32_t max_lg2, uint32_t access,
-		   struct tdp_page *page)
-{
-	(void)arg, (void)max_lg2, (void)access;
-	page->pa = ((uint64_t)1 << 40) + gpa;
-	page->lg2 = 12;
-	page->prot = TDP_RWX;
-	return TDP_OK;
-}
-
-static const struct tdp_backing_ops memory = {.size = sizeof(memory), .resolve = resolve};
-
-/* Half by half, or one for both. */
-static void add_slot(struct vm *vm, unsigned half)
-{
-	struct tdp_slot_desc desc = {.size = sizeof(desc), .flags = TDP_SLOT_FORCE_4K};
-
-	vm->slot[half] = vm->slot[0];
-	if (half && backed)
-		return;
-	desc.gpa.start = half * half_pages * PAGE;
-	desc.gpa.size = half_pages * PAGE * (backed ? 2 : 1);
-	if (backed)
-		desc.backing = &memory;
-	else
-		desc.pa = ((uint64_t)1 << 40) + desc.gpa.start;
-	must(tdp_slot_add(vm->mm, &desc, &vm->slot[half]), "slot");
-	must(tdp_dirty_log(vm->mm, vm->slot[half], TDP_LOG_DBIT), "log");
-}
-
-static void vm_open(struct vm *vm)
-{
-	struct tdp_mm_config cfg = tdp_mm_config_default();
-
-	cfg.format = TDP_FMT_EPT;
-	cfg.gpa_bits = 48;
-	cfg.env = tdp_posix_env_memb();
-	cfg.backend = &walker;
-	cfg.backend_ctx = &vm->flushes;
-	must(tdp_mm_create(&cfg, &vm->mm), "create");
-	for (unsigned half = 0; half < 2; half++) {
-		add_slot(vm, half);
-		must(tdp_vcpu_create(vm->mm, vm, &vm->vcpu[half]), "vcpu");
-		must(tdp_vcpu_load(vm->vcpu[half]), "load");
-	}
-}
-
-static void vm_close(struct vm *vm)
-{
-	for (unsigned half = 0; half < 2; half++)
-		tdp_vcpu_destroy(vm->vcpu[half]);
-	must(tdp_mm_destroy(vm->mm), "destroy");
-}
-
-/* As the operation wants to find it: both halves. */
-static void vm_reset(struct vm *vm, const struct operation *op)
-{
-	struct job job = {.vm = vm, .pages = 2 * half_pages, .stride = 1, .op = op};
-
-	must(tdp_zap(vm->mm, 0, (struct tdp_range){0, 2 * half_pages * PAGE}, 0), "zap");
-	if (!op->from_empty)
-		op_fault(&job);
-}
-
-/* ---- measuring ---- */
-
-static void *run_job(void *arg)
-{
-	struct job *job = arg;
-
-	pin(job->half);
-	tdp_posix_env_memb()->rcu->thread_register();
-	pthread_barrier_wait(job->start);
-	job->begin = now();
-	job->op->fn(job);
-	job->end = now();
-	tdp_posix_env_memb()->rcu->thread_unregister();
+	pin(part->work.thread);
+	if (engine->enter)
+		engine->enter();
+	pthread_barrier_wait(part->start);
+	part->begin = now();
+	subject_do(part->b, &part->work);
+	part->end = now();
+	if (engine->leave)
+		engine->leave();
 	return NULL;
 }
 
-static struct job job_of(struct vm *vm, const struct operation *op, unsigned half,
-			 pthread_barrier_t *start)
-{
-	struct job job = {.vm = vm, .half = half, .op = op, .start = start, .stride = 1};
-
-	job.first = half * half_pages;
-	job.pages = half_pages;
-	if (same_region) {
-		job.first = half;
-		job.pages = STEP / PAGE / 2;
-		job.stride = 2;
-	}
-	return job;
-}
-
-/* Seconds until all are through. b NULL: one thread alone. */
-static double measure(struct vm *a, struct vm *b, const struct operation *op)
+/* Seconds from the first one's begin to the last one's end. */
+static double run_parts(struct part *part, unsigned n)
 {
 	pthread_barrier_t start;
-	unsigned count = b ? 2 : 1;
-	pthread_t thread[2];
-	struct job job[2];
 	double begin, end;
 
-	vm_reset(a, op);
-	if (b && b != a)
-		vm_reset(b, op);
-	pthread_barrier_init(&start, NULL, count);
-	for (unsigned i = 0; i < count; i++) {
-		job[i] = job_of(i ? b : a, op, i, &start);
-		if (pthread_create(&thread[i], NULL, run_job, &job[i]))
-			exit(1);
+	pthread_barrier_init(&start, NULL, n);
+	for (unsigned i = 0; i < n; i++) {
+		part[i].start = &start;
+		if (pthread_create(&part[i].thread, NULL, run_part, &part[i]))
+			die("no thread");
 	}
-	for (unsigned i = 0; i < count; i++)
-		pthread_join(thread[i], NULL);
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(part[i].thread, NULL);
 	pthread_barrier_destroy(&start);
-	begin = job[0].begin;
-	end = job[0].end;
-	if (count == 2) {
-		begin = job[1].begin < begin ? job[1].begin : begin;
-		end = job[1].end > end ? job[1].end : end;
+	begin = part[0].begin;
+	end = part[0].end;
+	for (unsigned i = 1; i < n; i++) {
+		begin = part[i].begin < begin ? part[i].begin : begin;
+		end = part[i].end > end ? part[i].end : end;
 	}
 	return end - begin;
 }
 
-static void bench(struct vm vm[2], const struct operation *op, unsigned rounds)
+/* What thread i does in the VM that is everybody's. */
+static struct bench_work part_of(struct scale *m, unsigned i)
 {
-	double *alone = calloc(rounds, sizeof(*alone)), *gain = calloc(rounds, sizeof(*gain));
-	double *floor = calloc(rounds, sizeof(*floor)), per_page;
-	uint64_t pages = same_region ? STEP / PAGE / 2 : half_pages;
+	struct bench_work work = subject_work(&m->one);
 
-	if (!alone || !gain || !floor)
-		exit(1);
-	for (unsigned i = 0; i < rounds; i++) {
-		alone[i] = measure(&vm[0], NULL, op);
-		gain[i] = 2 * alone[i] / measure(&vm[0], &vm[0], op);
-		floor[i] = 2 * alone[i] / measure(&vm[0], &vm[1], op);
-	}
-	per_page = median(alone, rounds) * 1e9 / (double)pages;
-	printf("%-14s %8.2f ns/page   two threads x%.2f   two VMs x%.2f   of the floor %.2f\n",
-	       op->name, per_page, median(gain, rounds), median(floor, rounds),
-	       median(gain, rounds) / median(floor, rounds));
-	free(alone);
-	free(gain);
-	free(floor);
+	work.thread = i;
+	work.bytes /= m->threads;
+	work.gpa = i * work.bytes;
+	work.count /= m->threads;
+	work.each = m->each[i];
+	work.bitmap += work.gpa / (4 * KIB) / 64;
+	return work;
 }
 
-int main(int argc, char **argv)
+/* Each a VM of its own, or alone. */
+static double own(struct scale *m, unsigned n)
 {
-	unsigned rounds = 9;
-	uint64_t mib = 256;
-	struct vm vm[2];
-	int option;
+	double took;
 
-	while ((option = getopt(argc, argv, "m:r:sb")) != -1) {
-		switch (option) {
-		case 'm': mib = strtoull(optarg, NULL, 10); break;
-		case 'r': rounds = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 's': same_region = true; break;
-		case 'b': backed = true; break;
-		default:
-			fprintf(stderr, "usage: %s [-m MIB] [-r ROUNDS] [-s] [-b]\n", argv[0]);
-			return 2;
-		}
+	for (unsigned i = 0; i < n; i++) {
+		subject_prepare(&m->own[i], false);
+		m->part[i].b = &m->own[i];
+		m->part[i].work = subject_work(&m->own[i]);
+		m->part[i].work.thread = i;
 	}
-	if (!rounds || rounds > 10000 || mib < 2 || mib > 1 << 20 || mib % 2) {
-		fprintf(stderr, "%s: -m is even, 2 to 1048576; -r is 1 to 10000\n", argv[0]);
-		return 2;
+	took = run_parts(m->part, n);
+	for (unsigned i = 0; i < n; i++) {
+		subject_used(&m->own[i]);
+		if (!subject_check(&m->own[i], m->part[i].work.done, false))
+			subject_refuse(&m->own[i]);
 	}
-	half_pages = mib * 256;
-	memset(vm, 0, sizeof(vm));
-	tdp_posix_env_memb()->rcu->thread_register();
-	vm_open(&vm[0]);
-	vm_open(&vm[1]);
-	printf("%s, %" PRIu64 " MiB each, median of %u rounds\n",
-	       same_region ? "the same 2 MiB page by page" : "disjoint halves", mib, rounds);
-	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
-		if (!same_region || !operations[i].ranges)
-			bench(vm, &operations[i], rounds);
-	vm_close(&vm[0]);
-	vm_close(&vm[1]);
-	tdp_posix_env_memb()->rcu->thread_unregister();
-	return 0;
+	return took * 1e9 / (double)subject_entries(&m->own[0]);
+}
+
+static double together(struct scale *m, bool last)
+{
+	uint64_t done = 0;
+	double took;
+
+	subject_prepare(&m->one, last);
+	for (unsigned i = 0; i < m->threads; i++) {
+		m->part[i].b = &m->one;
+		m->part[i].work = part_of(m, i);
+	}
+	took = run_parts(m->part, m->threads);
+	subject_used(&m->one);
+	for (unsigned i = 0; i < m->threads; i++)
+		done += m->part[i].work.done;
+	if (!subject_check(&m->one, done, last))
+		subject_refuse(&m->one);
+	return took * 1e9 / (double)subject_entries(&m->own[0]);
+}
+
+/* ---- all of it ---- */
+
+static void open_all(struct scale *m, const struct question *q, const struct setting *part,
+		     const struct setting *all)
+{
+	uint64_t count;
+
+	m->threads = all->shape.threads;
+	subject_open(&m->one, engines[0], q, all);
+	for (unsigned i = 0; i < m->threads; i++)
+		subject_open(&m->own[i], engines[0], q, part);
+	count = m->one.count / m->threads;
+	for (unsigned i = 0; i < m->threads; i++) {
+		m->each[i] = zeroed(count, sizeof(*m->each[i]));
+		for (uint64_t k = 0; k < count; k++)
+			m->each[i][k] = m->one.each[q->detail ? k * m->threads + i : i * count + k];
+	}
+}
+
+static void close_all(struct scale *m)
+{
+	subject_close(&m->one);
+	for (unsigned i = 0; i < m->threads; i++) {
+		subject_close(&m->own[i]);
+		free(m->each[i]);
+	}
+}
+
+static void tell_scale(const struct question *q, const struct setting *s, struct scale *m,
+		       double (*ns)[ROUNDS_MAX], unsigned n)
+{
+	double ratio[ROUNDS_MAX], gain[ROUNDS_MAX], best[ROUNDS_MAX];
+	char note[64], more[128];
+	struct result r = {
+		.name = q->name,
+		.variant = q->variant,
+		.engine = engines[0]->name,
+		.floor = "VMs",
+		.unit = "ns/entry",
+		.s = s,
+		.ns = figure_of(ns[2], n),
+		.floor_ns = figure_of(ns[1], n),
+		.cpu_ns = -1,
+		.instructions = {-1, -1},
+		.rounds = n,
+		.threads = m->threads,
+		.page_lg2 = s->shape.page_lg2,
+		.aim_ratio = q->aim_ratio,
+		.entries = m->one.entries,
+		.note = note,
+		.more = more,
+	};
+	struct bench_counts counts;
+
+	for (unsigned i = 0; i < n; i++) {
+		ratio[i] = ns[2][i] / ns[1][i];
+		gain[i] = m->threads * ns[0][i] / ns[2][i];
+		best[i] = m->threads * ns[0][i] / ns[1][i];
+	}
+	r.ratio = figure_of(ratio, n);
+	engines[0]->counts(m->one.vm, &counts);
+	r.tables = counts.tables;
+	r.bytes = counts.bytes;
+	snprintf(note, sizeof(note), "threads x%.2f, VMs x%.2f", figure_of(gain, n).median,
+		 figure_of(best, n).median);
+	snprintf(more, sizeof(more), "\"alone_ns\":%.9g,\"gain\":%.4g,\"gain_floor\":%.4g",
+		 figure_of(ns[0], n).median, figure_of(gain, n).median, figure_of(best, n).median);
+	tell(&r);
+}
+
+static void measure(const struct question *q, const struct setting *s)
+{
+	double(*ns)[ROUNDS_MAX] = zeroed(3, sizeof(*ns)), begin;
+	struct scale *m = zeroed(1, sizeof(*m));
+	struct setting part = *s, all = *s;
+	unsigned n = 0;
+
+	part.shape.bytes /= 2;
+	part.calls /= 2;
+	part.shape.threads = s->threads;
+	all.shape.threads = s->threads;
+	all.shape.bytes = part.shape.bytes * s->threads;
+	all.calls = part.calls * s->threads;
+	open_all(m, q, &part, &all);
+	/* Where the answer is "none" they are asked for one, too; idle, that is what notices. */
+	if (q->after & DONE_NONE)
+		(void)together(m, true);
+	if (!s->idle || !(q->after & DONE_NONE))
+		(void)together(m, false);
+	if (!s->idle)
+		(void)own(m, m->threads);
+	idle_asked += s->idle;
+	if (s->idle)
+		goto out;
+	for (begin = now(); n < s->rounds || (n < ROUNDS_MAX && now() - begin < s->seconds); n++) {
+		ns[0][n] = own(m, 1);
+		ns[1][n] = own(m, m->threads);
+		ns[2][n] = together(m, false);
+	}
+	tell_scale(q, &all, m, ns, n);
+out:
+	close_all(m);
+	free(ns);
+	free(m);
 }

@@ -46,32 +46,13 @@ mkdir -p "$all"
 # ---- packages -----------------------------------------------------------------------------------
 
 packages='cmake ninja-build gcc g++ libc6-dev clang libclang-rt-dev pkg-config libjemalloc-dev liburcu-dev
-	libcmocka-dev spin valgrind xz-utils'
+	libcmocka-dev spin valgrind xz-utils jq'
 case $presets in *aarch64*) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; esac
 case $presets in *riscv64*) packages="$packages gcc-riscv64-linux-gnu libc6-dev-riscv64-cross" ;; esac
 
-install_packages()
-{
-	missing=''
-	command -v dpkg-query >/dev/null || { echo "not Debian: packages are yours to install"; return; }
-	for package in $packages; do
-		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' ||
-			missing="$missing $package"
-	done
-	[ -n "$missing" ] || return 0
-	sudo=''
-	if [ "$(id -u)" != 0 ]; then
-		sudo -n true 2>/dev/null || { echo "missing, and no right to install:$missing"; return; }
-		sudo='sudo -n'
-	fi
-	echo "installing$missing"
-	# What still is missing shows as a failed build or a skipped test.
-	# shellcheck disable=SC2086
-	{ $sudo apt-get -q update && $sudo env DEBIAN_FRONTEND=noninteractive \
-		apt-get -q install -y --no-install-recommends $missing; } >"$all/apt.log" 2>&1 ||
-		{ echo "installing failed:"; tail -n 20 "$all/apt.log"; }
-}
-[ $install = 0 ] || install_packages
+. "$source/tests/support/packages.sh"
+# shellcheck disable=SC2086 # a list of words
+[ $install = 0 ] || install_packages "$all/apt.log" $packages
 
 # ---- builds -------------------------------------------------------------------------------------
 

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM of libtdp as the harness makes it, for questions that other engines are not asked. */
+#ifndef BENCH_TDP_H
+#define BENCH_TDP_H
+
+#include "bench.h"
+
+#include <tdp/posix.h>
+#include <tdp/tdp.h>
+
+struct tdp_vm {
+	struct bench_shape shape;
+	struct tdp_mm *mm;
+	struct tdp_vcpu *vcpu[THREADS_MAX];
+	uint32_t slot;
+	uint64_t flushes, loads;
+};
+
+#endif

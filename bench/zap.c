@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Removing mappings: a range, page by page, a whole VM with its memory, and a whole VM as fast as can be. */
+#include "bench.h"
+
+const struct question zap_questions[] = {
+	{
+		.name = "zap_range",
+		.variant = "A and D set",
+		.op = BENCH_ZAP,
+		.floor = FLOOR_READ,
+		.before = MAPPED | YOUNG | DIRTY,
+		.after = LEFT_NONE,
+		.levels = LEVEL_ANY,
+		.growth = true,
+		.aim_ns = 0.2,
+	},
+	{
+		.name = "zap_range",
+		.variant = "A clear",
+		.op = BENCH_ZAP,
+		.floor = FLOOR_READ,
+		.before = MAPPED | OLD,
+		.after = LEFT_NONE,
+		.levels = LEVEL_4K,
+		.aim_ns = 0.2,
+	},
+	{
+		.name = "zap_range",
+		.variant = "logged",
+		.op = BENCH_ZAP,
+		.floor = FLOOR_READ,
+		.before = MAPPED | DIRTY | LOGGED,
+		.after = LEFT_NONE,
+		.levels = LEVEL_4K,
+		.aim_ns = 0.6,
+	},
+	{
+		.name = "zap_page",
+		.op = BENCH_ZAP_EACH,
+		.floor = FLOOR_LOCKED,
+		.before = MAPPED | YOUNG | DIRTY,
+		.after = LEFT_REST,
+		.levels = LEVEL_ANY,
+		.single = true,
+	},
+	{
+		.name = "teardown",
+		.op = BENCH_TEARDOWN,
+		.floor = FLOOR_READ,
+		.before = MAPPED | YOUNG | DIRTY,
+		.after = LEFT_NONE,
+		.levels = LEVEL_ANY,
+		.aim_ns = 0.5,
+	},
+	{
+		.name = "fast_zap",
+		.op = BENCH_ZAP_FAST,
+		.floor = FLOOR_READ,
+		.before = MAPPED | YOUNG | DIRTY,
+		.after = LEFT_DEAD,
+		.levels = LEVEL_ANY,
+		.once = true,
+	},
+	{0},
+};
