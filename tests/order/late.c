@@ -31,7 +31,7 @@ static struct {
 	void (*other)(void); /* then this runs, once */
 	bool first, due;     /* the first operation runs; it has loaded */
 	unsigned held;
-	struct kept kept[8];
+	struct kept kept[32];
 	const void *dropped[16]; /* locks, since the first store that was kept */
 	size_t kepts, drops;
 } late;
@@ -466,7 +466,7 @@ static void begins_and_zaps(void)
 static void no_root_up(void **state)
 {
 	vm_up(&vm, state, NULL);
-	add_slot(&vm, 0, GIB, TEST_PAGE, SLOT_PA, 0);
+	id = add_slot(&vm, 0, GIB, TEST_PAGE, SLOT_PA, 0);
 }
 
 static void nothing_is_mapped(void)
@@ -493,6 +493,20 @@ static void a_root_that_was_not_zapped_sees_the_range(void **state)
 	nothing_is_mapped();
 }
 
+static void logs(void)
+{
+	assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_WRPROT), TDP_OK);
+}
+
+/* The mode of a log is published as a range is: by the sequence. All that is stored may be late here. */
+static void a_new_root_is_armed(void **state)
+{
+	no_root_up(state);
+	stores_late(NULL, UINTPTR_MAX, logs, populates, &vm.mm->roots, 0);
+	assert_false(leaf_at(&vm, GIB).prot & TDP_W);
+	vm_down(&vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -507,6 +521,7 @@ int main(void)
 		TEST_CASE_IF(who_was_not_stopped_loads_again, first_format),
 		TEST_CASE_IF(a_new_root_is_zapped, first_format),
 		TEST_CASE_IF(a_root_that_was_not_zapped_sees_the_range, first_format),
+		TEST_CASE_IF(a_new_root_is_armed, first_format),
 	};
 
 	return test_run("late", cases, ARRAY_LEN(cases));
