@@ -271,9 +271,9 @@ static void measure(const struct question *q, const struct setting *s)
 	/* Where the answer is "none" they are asked for one, too; idle, that is what notices. */
 	if (q->after & DONE_NONE)
 		(void)together(m, true);
-	if (!s->idle || !(q->after & DONE_NONE))
+	if (s->idle ? !(q->after & DONE_NONE) : !s->check)
 		(void)together(m, false);
-	if (!s->idle)
+	if (!s->idle && !s->check)
 		(void)own(m, m->threads);
 	idle_asked += s->idle;
 	if (s->idle)
