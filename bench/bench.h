@@ -89,6 +89,7 @@ struct question {
 	bool once;   /* told is the time of the call, not of an entry */
 	bool growth; /* also asked for several sizes in between */
 	bool hot_only;
+	bool asked;                /* bench_shape.asked */
 	bool slow;                 /* for EPT only, unless another format is asked for */
 	unsigned detail;           /* of questions with a measure() of their own */
 	uint64_t max_entries;      /* 0: any */

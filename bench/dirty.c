@@ -73,7 +73,7 @@ const struct question dirty_questions[] = {
 		.before = MAPPED | FAULTED | KEPT,
 		.after = LEFT_ALL | ALL_ARMED | DONE_ENTRIES | BITS_DONE,
 		.levels = LEVEL_4K,
-		.single = true,
+		.max_entries = GIB >> 12,
 		.aim_ns = 1,
 	},
 	{

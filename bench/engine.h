@@ -19,6 +19,7 @@ struct bench_shape {
 	enum bench_format format;
 	unsigned page_lg2; /* 12, 21 or 30: how large pages are mapped */
 	unsigned threads;  /* that will call */
+	int asked; /* where a page lies is asked about at each fault; else it is linear, as said above */
 	uint64_t bytes, pa;
 };
 
@@ -79,6 +80,7 @@ typedef void bench_table_fn(void *arg, uint64_t *entries, unsigned count, unsign
 struct bench_engine {
 	const char *name;
 	unsigned formats; /* bit f: enum bench_format f */
+	int asks;         /* knows what to do with shape.asked */
 	int (*create)(const struct bench_shape *shape, void **vm);
 	void (*destroy)(void *vm);
 	/* 0, or a number that says what went wrong. Called on threads between enter() and leave(). */

@@ -22,6 +22,16 @@ const struct question fault_questions[] = {
 		.aim_ns = 15,
 	},
 	{
+		.name = "fault_seq",
+		.variant = "asked",
+		.op = BENCH_FAULT,
+		.floor = FLOOR_LOCKED,
+		.after = LEFT_EACH,
+		.levels = LEVEL_4K,
+		.single = true,
+		.asked = true,
+	},
+	{
 		.name = "fault_rand",
 		.op = BENCH_FAULT,
 		.floor = FLOOR_MEND,

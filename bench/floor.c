@@ -104,8 +104,13 @@ static inline __attribute__((always_inline)) uint64_t scan(const uint64_t *p, ui
 }
 
 #ifdef __x86_64__
-static __attribute__((target("avx512f,prefer-vector-width=512"))) uint64_t
-scan_512(const uint64_t *p, uint64_t n)
+#ifdef __clang__
+#define WIDE "avx512f"
+#else
+#define WIDE "avx512f,prefer-vector-width=512"
+#endif
+
+static __attribute__((target(WIDE))) uint64_t scan_512(const uint64_t *p, uint64_t n)
 {
 	return scan(p, n);
 }

@@ -254,7 +254,8 @@ static void measure(const struct question *q, const struct setting *s)
 	open_line(line, q, s);
 	/* Of what the vCPU may have undone nothing can be said. */
 	idle_asked += s->idle && !line->there;
-	(void)round_of(line, 0, &took, &tail); /* warms up */
+	if (s->idle || !s->check) /* warms up */
+		(void)round_of(line, 0, &took, &tail);
 	while (!s->idle && (n < rounds || (n < ROUNDS_MAX && now() - began < s->seconds))) {
 		v[5][n] = round_of(line, 0, &took, &tail);
 		v[0][n] = tail.p99;

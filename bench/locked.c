@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How many instructions, and how many locked ones, does an operation take? Counted, not guessed: the processor traps
- * after each instruction (x86: the trap flag), and the next one is looked at. In a small VM, since that takes 1 us each,
- * and more than 10 where the machine is a virtual one; the figures are the same every time.
+ * after each instruction (x86: the trap flag), and the next one is looked at. In a small VM, since that takes 1 us
+ * each, and more than 10 where the machine is a virtual one; the figures are the same every time.
  */
 #include "bench.h"
 

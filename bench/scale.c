@@ -16,19 +16,13 @@ static const struct scaled {
 	const struct question *family;
 	const char *name, *variant;
 } scaled[] = {
-	{fault_questions, "fault_seq", NULL},
-	{fault_questions, "populate", NULL},
-	{zap_questions, "zap_range", "A and D set"},
-	{zap_questions, "zap_page", NULL},
-	{age_questions, "age_all", "D set"},
-	{age_questions, "age_none", NULL},
-	{age_questions, "age_page", NULL},
-	{dirty_questions, "wrprot", "D set"},
-	{dirty_questions, "harvest", "all dirty"},
-	{dirty_questions, "clear_mask", NULL},
-	{huge_questions, "split", NULL},
-	{huge_questions, "collapse", NULL},
-	{look_questions, "lookup_seq", NULL},
+	{fault_questions, "fault_seq", NULL},  {fault_questions, "fault_seq", "asked"},
+	{fault_questions, "populate", NULL},   {zap_questions, "zap_range", "A and D set"},
+	{zap_questions, "zap_page", NULL},     {age_questions, "age_all", "D set"},
+	{age_questions, "age_none", NULL},     {age_questions, "age_page", NULL},
+	{dirty_questions, "wrprot", "D set"},  {dirty_questions, "harvest", "all dirty"},
+	{dirty_questions, "clear_mask", NULL}, {huge_questions, "split", NULL},
+	{huge_questions, "collapse", NULL},    {look_questions, "lookup_seq", NULL},
 	{look_questions, "lookup_rand", NULL},
 };
 #define SCALED (sizeof(scaled) / sizeof(scaled[0]))
@@ -52,13 +46,13 @@ const struct question *scale_questions(unsigned threads)
 	for (size_t i = 0; i < SCALED; i++) {
 		const struct question *of = base_of(&scaled[i]);
 
-		for (int in_turn = 0; in_turn <= of->single; in_turn++, q++) {
+		for (int in_turn = 0; in_turn <= (of->single && !of->asked); in_turn++, q++) {
 			char *name = zeroed(64, 1);
 
 			snprintf(name, 64, "scale%u_%s", threads, of->name);
 			*q = *of;
 			q->name = name;
-			q->variant = in_turn ? "in turn" : "disjoint";
+			q->variant = of->asked ? "asked" : in_turn ? "in turn" : "disjoint";
 			q->of = of;
 			q->detail = (unsigned)in_turn;
 			q->hot_only = true;
@@ -271,9 +265,9 @@ static void measure(const struct question *q, const struct setting *s)
 	/* Where the answer is "none" they are asked for one, too; idle, that is what notices. */
 	if (q->after & DONE_NONE)
 		(void)together(m, true);
-	if (!s->idle || !(q->after & DONE_NONE))
+	if (s->idle ? !(q->after & DONE_NONE) : !s->check)
 		(void)together(m, false);
-	if (!s->idle)
+	if (!s->idle && !s->check)
 		(void)own(m, m->threads);
 	idle_asked += s->idle;
 	if (s->idle)

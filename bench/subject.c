@@ -24,7 +24,7 @@ static uint64_t shuffled(uint64_t i, uint64_t n)
 
 static void pick_pages(struct subject *b)
 {
-	b->count = b->entries < b->s->calls ? b->entries : b->s->calls;
+	b->count = b->entries < b->s->calls || b->q->before & FAULTED ? b->entries : b->s->calls;
 	b->each = zeroed(b->count, sizeof(*b->each));
 	for (uint64_t i = 0; i < b->count; i++)
 		b->each[i] = (b->q->random ? shuffled(i, b->entries) : i) << b->shape.page_lg2;
@@ -70,6 +70,7 @@ void subject_open(struct subject *b, const struct bench_engine *engine, const st
 		  const struct setting *s)
 {
 	*b = (struct subject){.engine = engine, .q = q, .s = s, .shape = s->shape};
+	b->shape.asked = q->asked;
 	b->entries = b->shape.bytes >> b->shape.page_lg2;
 	pick_pages(b);
 	b->bitmap = zeroed(b->shape.bytes / (64 * 4 * KIB) + 1, 8);
@@ -143,6 +144,32 @@ static enum touch dirty(const struct subject *b, bool last)
 				      : TOUCH_NOT;
 }
 
+/*
+ * The guest writes where it may not: wherever a table's first page is protected, all of its pages. What remains to be
+ * done for Dirty is the MMU's.
+ */
+static void write_protected(struct subject *b)
+{
+	uint64_t each[PER_TABLE];
+
+	for (uint64_t first = 0; first < b->entries; first += PER_TABLE) {
+		struct bench_work work = {.vm = b->vm, .each = each};
+		struct bench_seen seen = {0};
+
+		b->engine->look(b->vm, first << b->shape.page_lg2, &seen);
+		if (seen.writable)
+			continue;
+		while (work.count < PER_TABLE && first + work.count < b->entries) {
+			each[work.count] = (first + work.count) << b->shape.page_lg2;
+			work.count++;
+		}
+		if (!b->engine->op[BENCH_FAULT])
+			die("%s: cannot write to protected pages", b->engine->name);
+		must(b, b->engine->op[BENCH_FAULT](&work), "fault");
+		b->quiet = false;
+	}
+}
+
 void subject_prepare(struct subject *b, bool last)
 {
 	unsigned before = b->q->before;
@@ -153,6 +180,8 @@ void subject_prepare(struct subject *b, bool last)
 		perform(b, BENCH_ZAP_EACH, "zap");
 	if (before & FAULTED)
 		perform(b, BENCH_FAULT, "fault");
+	if (before & LOGGED && (before & DIRTY || last))
+		write_protected(b);
 	if (before & (YOUNG | OLD | IDLE | SOME | DIRTY | CLEAN))
 		mmu_touch(b, young(b, last), dirty(b, last), before & IDLE && !last);
 	if (before & IDLE && !last)
@@ -309,5 +338,6 @@ bool subject_possible(const struct bench_engine *engine, const struct question *
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if (q->before & needs[i].before && !engine->op[needs[i].op])
 			return false;
-	return engine->op[q->op] && engine->op[BENCH_ZAP] && engine->formats >> shape->format & 1;
+	return engine->asks >= q->asked && engine->op[q->op] && engine->op[BENCH_ZAP] &&
+	       engine->formats >> shape->format & 1;
 }

@@ -75,6 +75,20 @@ static const struct tdp_backend_ops walker = {
 
 /* ---- a VM ---- */
 
+static int resolve(void *arg, tdp_gpa_t gpa, uint32_t max_lg2, uint32_t access,
+		   struct tdp_page *page)
+{
+	const struct tdp_vm *vm = arg;
+
+	(void)max_lg2, (void)access;
+	page->pa = vm->shape.pa + gpa;
+	page->lg2 = vm->shape.page_lg2;
+	page->prot = TDP_RWX;
+	return TDP_OK;
+}
+
+static const struct tdp_backing_ops memory = {.size = sizeof(memory), .resolve = resolve};
+
 static int vm_setup(struct tdp_vm *vm)
 {
 	struct tdp_mm_config cfg = tdp_mm_config_default();
@@ -86,7 +100,12 @@ static int vm_setup(struct tdp_vm *vm)
 	cfg.env = env();
 	cfg.backend = &walker;
 	cfg.backend_ctx = vm;
-	desc.pa = vm->shape.pa;
+	if (vm->shape.asked) {
+		desc.backing = &memory;
+		desc.backing_arg = vm;
+	} else {
+		desc.pa = vm->shape.pa;
+	}
 	desc.flags = vm->shape.page_lg2 == 12 ? TDP_SLOT_FORCE_4K : 0;
 	ret = tdp_mm_create(&cfg, &vm->mm);
 	if (!ret)
@@ -439,6 +458,7 @@ static void tables(void *arg, bench_table_fn *fn, void *fn_arg)
 const struct bench_engine tdp_engine = {
 	.name = "libtdp",
 	.formats = 1u << BENCH_EPT | 1u << BENCH_NPT | 1u << BENCH_S2,
+	.asks = 1,
 	.create = create,
 	.destroy = destroy,
 	.op = {[BENCH_FAULT] = fault,           [BENCH_LOOKUP] = lookup,

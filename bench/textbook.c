@@ -303,7 +303,8 @@ static void destroy(void *vm)
 {
 	struct book *b = vm;
 
-	(void)change_range(b, 0, b->shape.bytes, ~(uint64_t)0, 0, NULL);
+	/* All there can be, so that tables that are only partly in the guest go, too. */
+	(void)change_range(b, 0, (uint64_t)1 << lg2_of(4), ~(uint64_t)0, 0, NULL);
 	free(b->root);
 	pthread_mutex_destroy(&b->lock);
 	free(b);

@@ -5,7 +5,7 @@
 # engine beside libtdp is one file of plain C. No time is judged.
 set -eu
 bench=$TDP_BINARY_DIR/bench/tdp_bench
-[ -x "$bench" ] || { echo "this build has no benchmarks"; exit 77; }
+grep -q "^TDP_BUILD_BENCH:BOOL=ON" "$TDP_BINARY_DIR/CMakeCache.txt" || { echo "this build has no benchmarks"; exit 77; }
 command -v jq >/dev/null || { echo "jq is not installed"; exit 77; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
