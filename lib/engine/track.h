@@ -270,6 +270,14 @@ static inline bool any_bit(const uint64_t *bits, tdpi_gfn_t base, struct tdpi_sp
 	return false;
 }
 
+/* Are the eight 4K frames from there on all asked for? */
+static inline bool all_eight(const struct harvest *h, tdpi_gfn_t gfn)
+{
+	uint64_t i = gfn - h->base;
+
+	return !h->only || (i % 64 <= 56 && (h->only[i / 64] >> i % 64 & 0xff) == 0xff);
+}
+
 TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, bool by_d,
 				  const struct iter *it, unsigned level)
 {
@@ -282,8 +290,15 @@ TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, b
 	note_levels(&r, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		struct tdpi_span part = part_of(h->span, r.gfn + i * level_pages(level), level);
-		uint64_t e = tdpi_entry_load(&r.entries[i]);
+		uint64_t e;
 
+		if (level == 0 && all_eight(h, r.gfn + i) && (by_d || !r.log) &&
+		    run_settled(&r, i, level, fmt_d_bits(level))) {
+			run_clear_settled(&r, i, by_d ? fmt_d_bits(level) : fmt_w_bits(level));
+			i += 7;
+			continue;
+		}
+		e = tdpi_entry_load(&r.entries[i]);
 		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
 		    (h->only && !any_bit(h->only, h->base, part)))
 			continue;

@@ -97,6 +97,58 @@ static void rows_are_logged(void **state)
 	vm_down(&vm);
 }
 
+/* Taken out of the log by range or by mask, and written again: as much is in the log as is armed. */
+static void clear_rounds(struct test_vm *vm, uint32_t id, struct test_rand *rand)
+{
+	for (unsigned round = 0; round < 16; round++) {
+		uint64_t want[WORDS], bits[WORDS], again[WORDS];
+		uint64_t first = test_below(rand, PAGES), n = 1 + test_below(rand, PAGES - first),
+			 mask = ~(uint64_t)0;
+
+		choose(rand, round, want);
+		use_all(vm, want, TDP_W);
+		if (round % 8 < 4) {
+			assert_int_equal(tdp_dirty_clear(vm->mm, id, first, n), TDP_OK);
+		} else {
+			first = first / 64 * 64;
+			n = 64;
+			mask = round % 2 ? mask : test_rand(rand) | 0xff00ff;
+			if (first == PAGES / 64 * 64)
+				mask &= ((uint64_t)1 << PAGES % 64) - 1;
+			assert_int_equal(tdp_dirty_clear_mask(vm->mm, id, first, mask), TDP_OK);
+		}
+		for (uint64_t i = first; i < first + n && i < PAGES; i++)
+			if (n != 64 || mask >> i % 64 & 1 || round % 8 < 4)
+				want[i / 64] &= ~((uint64_t)1 << i % 64);
+		assert_int_equal(tdp_dirty_get(vm->mm, id, 0, bits, WORDS), TDP_OK);
+		assert_memory_equal(bits, want, sizeof(bits));
+		choose(rand, round + 1, again);
+		use_all(vm, again, TDP_W);
+		for (unsigned i = 0; i < WORDS; i++)
+			want[i] |= again[i];
+		assert_int_equal(tdp_dirty_harvest(vm->mm, id, 0, bits, WORDS), TDP_OK);
+		assert_memory_equal(bits, want, sizeof(bits));
+	}
+}
+
+static void rows_are_cleared(void **state)
+{
+	const uint32_t modes[] = {TDP_LOG_WRPROT, TDP_LOG_DBIT};
+	struct test_rand rand;
+	struct test_vm vm;
+	uint32_t id;
+
+	vm_up(&vm, state, &(struct test_vm_options){.cpus = 2});
+	id = add_slot(&vm, 0, GPA, PAGES * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
+	test_rand_init(&rand, test_seed());
+	for (unsigned i = 0; i < (vm.info.ad & 2 ? 2u : 1u); i++) {
+		assert_int_equal(tdp_dirty_log(vm.mm, id, modes[i]), TDP_OK);
+		clear_rounds(&vm, id, &rand);
+		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_OFF), TDP_OK);
+	}
+	vm_down(&vm);
+}
+
 /* A word of the log, and a row of entries, can belong to two slots. */
 static void neighbours_are_logged(void **state)
 {
@@ -226,9 +278,9 @@ static void rows_are_filled(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(rows_are_logged), TEST_CASE(neighbours_are_logged),
-		TEST_CASE(rows_grow_old),   TEST_CASE(rows_are_protected),
-		TEST_CASE(rows_are_filled),
+		TEST_CASE(rows_are_logged),       TEST_CASE(rows_are_cleared),
+		TEST_CASE(neighbours_are_logged), TEST_CASE(rows_grow_old),
+		TEST_CASE(rows_are_protected),    TEST_CASE(rows_are_filled),
 	};
 
 	return test_run("rows", cases, ARRAY_LEN(cases));
