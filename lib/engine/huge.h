@@ -197,11 +197,12 @@ static int split(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 			uint64_t want = tdpi_max64(split_tables(it.level), SPLIT_BATCH);
 
 			/* A host allocator may sleep: not in the section, and not with anything owed. */
-			tdpi_rcu_unlock(op->mm);
+			if (!section_leave(op->mm, root))
+				return TDP_OK;
 			ret = tdpi_cache_topup(op->mm, op->cache, want);
 			if (ret)
 				ret = tdpi_cache_topup(op->mm, op->cache, split_tables(it.level));
-			tdpi_rcu_lock(op->mm);
+			section_enter(op->mm, root);
 			if (ret)
 				return ret;
 			iter_restart(&it);

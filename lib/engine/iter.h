@@ -265,6 +265,24 @@ static inline bool iter_need_resched(const struct iter *it)
 	return env->should_yield && env->should_yield(env->priv);
 }
 
+/*
+ * Out of the section and in again. Inside, nobody else need hold the root; outside this does. False, and still
+ * inside: the root is dead, and has so little left that whoever walks it just goes on.
+ */
+static inline bool section_leave(const struct tdp_mm *mm, struct tdp_root *root)
+{
+	if (!tdpi_root_hold(root))
+		return false;
+	tdpi_rcu_unlock(mm);
+	return true;
+}
+
+static inline void section_enter(struct tdp_mm *mm, struct tdp_root *root)
+{
+	tdpi_rcu_lock(mm);
+	tdpi_root_drop(mm, root);
+}
+
 /* More cut-off subtrees than this are not kept waiting for their flush. */
 #define GATHER_TABLES_MAX 256u
 
@@ -311,11 +329,9 @@ static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 	yield = !op->no_yield && iter_need_resched(it) && iter_done(it) > it->yielded;
 	if (tdpi_likely(!yield && op->gather.table_count < GATHER_TABLES_MAX))
 		return false;
-	/* Nobody else need hold the root while the section does. A dead one has so little that this walk just ends. */
-	if (!tdpi_root_hold(it->root))
+	if (!section_leave(it->mm, it->root))
 		return false;
 	it->next = iter_done(it);
-	tdpi_rcu_unlock(it->mm);
 	tdpi_gather_finish(&op->gather); /* before others run: nothing is owed across a yield */
 	if (yield) {
 		tdpi_count(op->counts, yields, 1);
@@ -323,8 +339,7 @@ static inline bool iter_breathe(struct iter *it, struct tdpi_op *op)
 			tdpi_yield(&it->mm->env);
 		it->yielded = it->next;
 	}
-	tdpi_rcu_lock(it->mm);
-	tdpi_root_drop(op->mm, it->root);
+	section_enter(op->mm, it->root);
 	iter_restart(it);
 	return true;
 }

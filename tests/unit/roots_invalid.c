@@ -262,6 +262,66 @@ static void faults_on_an_invalid_root_retry(void **state)
 	vm_down(&vm);
 }
 
+/* ---- the root of a walk that is away ---- */
+
+struct away {
+	struct test_vm *vm;
+	tdp_gpa_t first, second; /* huge pages */
+	unsigned stage;
+	bool busy;
+};
+
+/* First another huge page comes; once the first one is split, and tables for that one are fetched, the root goes. */
+static void while_away(struct test_vm *vm, void *arg)
+{
+	struct away *a = arg;
+	struct tdp_mapping leaf;
+
+	if (a->stage == 0) {
+		if (test_vm_access(vm, 0, a->second, TDP_W, NULL) == TEST_OK)
+			a->stage = 1;
+	} else if (a->stage == 1 && translate(vm, 0, a->first, &leaf) == TDP_OK &&
+		   leaf.lg2 == TDP_PAGE_LG2) {
+		a->stage = 2;
+		if (tdp_roots_invalidate(vm->mm) != TDP_OK ||
+		    tdp_vcpu_load(vm->cpu[0].vcpu) != TDP_OK || tdp_roots_reclaim(vm->mm, 0) < 0)
+			a->stage = 3;
+		test_rcu_run();
+	}
+}
+
+static void at_alloc(void *arg)
+{
+	struct away *a = arg;
+
+	if (a->busy)
+		return;
+	a->busy = true;
+	run_aside(a->vm, while_away, a);
+	a->busy = false;
+}
+
+static void a_split_away_keeps_its_root(void **state)
+{
+	struct test_vm vm;
+	struct away a = {.vm = &vm};
+	uint64_t huge;
+
+	vm_up(&vm, state, NULL);
+	huge = (uint64_t)1 << huge_lg2(&vm);
+	a.first = huge;
+	a.second = 2 * huge;
+	assert_int_equal(test_vm_slot(&vm, 0, huge, 2 * huge, huge, 0, NULL), TDP_OK);
+	assert_int_equal(test_vm_access(&vm, 0, a.first, TDP_W, NULL), TEST_OK);
+	vm.env.on_alloc = at_alloc;
+	vm.env.on_alloc_arg = &a;
+	assert_int_equal(tdp_split(vm.mm, 0, range_of(huge, 2 * huge), TDP_PAGE_LG2), TDP_OK);
+	vm.env.on_alloc = NULL;
+	assert_int_equal(a.stage, 2);
+	assert_int_equal(test_vm_check(&vm), 0);
+	vm_down(&vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -272,6 +332,7 @@ int main(void)
 		TEST_CASE(zap_beside_a_teardown),
 		TEST_CASE(reclaim_is_quiet),
 		TEST_CASE(faults_on_an_invalid_root_retry),
+		TEST_CASE(a_split_away_keeps_its_root),
 	};
 
 	return test_run("roots_invalid", cases, ARRAY_LEN(cases));
