@@ -60,6 +60,7 @@ const struct question zap_questions[] = {
 		.after = LEFT_DEAD,
 		.levels = LEVEL_ANY,
 		.once = true,
+		.growth = true,
 	},
 	{0},
 };
