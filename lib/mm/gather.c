@@ -7,7 +7,7 @@
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op)
 {
 	/*
-	 * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. Each
+	 * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. A
 	 * thread comes back to its own, whose line nobody else has taken away.
 	 */
 	unsigned i = (unsigned)(((uint64_t)(uintptr_t)g >> 16) * UINT64_C(0x9e3779b97f4a7c15) >>
