@@ -4,14 +4,20 @@
 
 #include "engine/engine.h"
 
+/*
+ * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. A thread
+ * comes back to its own, whose line nobody else has taken away. With test points nothing may depend on addresses.
+ */
+static unsigned first_ticket(const struct tdpi_gather *g)
+{
+	uint64_t thread = TDP_TEST_POINTS ? 0 : (uint64_t)(uintptr_t)g >> 16;
+
+	return (unsigned)(thread * UINT64_C(0x9e3779b97f4a7c15) >> (64 - TDPI_TICKETS_LG2));
+}
+
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op)
 {
-	/*
-	 * Threads differ in their stack, mostly by a multiple of its size: a product spreads that over the tickets. A
-	 * thread comes back to its own, whose line nobody else has taken away.
-	 */
-	unsigned i = (unsigned)(((uint64_t)(uintptr_t)g >> 16) * UINT64_C(0x9e3779b97f4a7c15) >>
-				(64 - TDPI_TICKETS_LG2));
+	unsigned i = first_ticket(g);
 
 	tdpi_gather_begin_flush_only(g, mm, NULL, op);
 	for (unsigned tries = 0; tries < TDPI_TICKETS; i = (i + 1) % TDPI_TICKETS, tries++) {
