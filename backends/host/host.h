@@ -45,7 +45,7 @@
  * means these functions (of a few lines) for all code that is compatible with its licence. ThreadSanitizer has to see
  * calls: what is inline it would watch.
  */
-#if !HOST_TSAN
+#if !HOST_TSAN && !defined(HOST_URCU_CALLS)
 #define _LGPL_SOURCE
 #endif
 

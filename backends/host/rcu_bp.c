@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* liburcu-bp: threads register themselves when they first read. */
+/*
+ * liburcu-bp: threads register themselves when they first read. Called, not inline: version 0.13 has readers that are
+ * less aligned than their type.
+ */
+#define HOST_URCU_CALLS
 #include "host.h"
 
 #include <urcu/urcu-bp.h>
