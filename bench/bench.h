@@ -106,7 +106,6 @@ const struct question *scale_questions(unsigned threads);
 struct setting {
 	struct bench_shape shape;
 	bool cold;   /* caches are swept before each timed part */
-	bool growth; /* only for questions that say so */
 	bool check;  /* tiny: look at every page after each round, measure nothing well */
 	bool idle;   /* leave the operation out: every question must notice */
 	bool count;  /* count instructions */

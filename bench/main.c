@@ -170,7 +170,6 @@ static void ask(const struct question *q)
 			s.count = counts(format, sizes[i].page_lg2 == smallest);
 			s.threads = base.threads;
 			s.cold = sizes[i].cold;
-			s.growth = sizes[i].growth;
 			(q->measure ? q->measure : bench_measure)(q, &s);
 		}
 	}
@@ -205,7 +204,7 @@ static _Noreturn void usage(int status)
 	      "  -f, --format F      ept, npt or s2 only\n"
 	      "  -p, --page P        4K, 2M or 1G only\n"
 	      "  -m, --memory GIB    this guest, a power of two, instead of the usual ones\n"
-	      "  -r, --rounds N      at least (9)\n"
+	      "  -r, --rounds N      of which the median is told (9; 5 where they take long)\n"
 	      "  -b, --budget S      seconds for each figure, as long as there are enough rounds\n"
 	      "  -t, --threads N     of the questions about several (2)\n"
 	      "      --cold, --hot   caches swept before each timed part, or not, only\n"

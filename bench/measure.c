@@ -28,7 +28,6 @@ static unsigned rank_of(unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		term /= 2;
-
 	while (k < n / 2) {
 		sum += term;
 		if (2 * sum > 0.05)

@@ -18,14 +18,23 @@ typedef uint64_t tdpi_gfn_t; /* guest frame number: gpa >> 12 */
 
 static inline unsigned tdpi_ctz64(uint64_t v)
 {
-	return (unsigned)__builtin_ctzll(v); /* v != 0 */
+	unsigned n = 0; /* v != 0 */
+
+	/* The builtin may become a libgcc call (__ctzdi2), which a freestanding core has not. */
+	for (unsigned step = 32; step; step /= 2) {
+		unsigned shift = v & (TDPI_BIT(step) - 1) ? 0 : step;
+
+		n += shift;
+		v >>= shift;
+	}
+	return n;
 }
 
 static inline unsigned tdpi_popcount64(uint64_t v)
 {
 	unsigned n = 0;
 
-	/* The builtin may become a libgcc call (__popcountdi2), which a freestanding core has not. */
+	/* The builtin may become a libgcc call (__popcountdi2), too. */
 	for (; v; v &= v - 1)
 		n++;
 	return n;
