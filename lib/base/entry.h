@@ -133,10 +133,13 @@ static inline uint64_t tdpi_entry_clear(tdpi_entry_t *ref, uint64_t bits)
 	return tdpi_and_relaxed(&ref->word, ~bits);
 }
 
-/* Nobody can reach this table: it is being filled, or was cut off, flushed and is only read. */
+/*
+ * Nobody can reach this table: it is being filled. So a plain store does, and compilers may make vectors of a loop:
+ * what comes after is ordered by the publication (A1), what came before by a grace period (A2).
+ */
 static inline void tdpi_entry_init(tdpi_entry_t *ref, uint64_t e)
 {
-	tdpi_store_quiet(&ref->word, e);
+	ref->word = e;
 }
 
 #endif

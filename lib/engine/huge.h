@@ -30,9 +30,11 @@ static void fill_parts(const struct tdp_mm *mm, struct tdpi_table *t, uint64_t l
 		       unsigned first)
 {
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
+	uint64_t part = fmt_split(leaf, level, first);
+	unsigned below = t->level;
 
-	for (unsigned i = 0; i < ENTRIES; i++)
-		tdpi_entry_init(&entries[i], fmt_split(leaf, level, first + i));
+	for (unsigned i = 0; i < ENTRIES; i++, part = fmt_next(part, below))
+		tdpi_entry_init(&entries[i], part);
 	tdpi_store_relaxed(&t->present, (uint16_t)ENTRIES);
 	t->mmio = 0;
 	if (mm->backend.table_sync)
@@ -218,39 +220,71 @@ static int split(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 
 /* ---- collapse ---- */
 
-/* Do all entries of t map consecutive memory from pa on, alike? *merged is the leaf that can replace them. */
+/*
+ * In which bits do a table's words differ from `first` and those that follow from it? Looks no further than the first
+ * eight that differ in `same`.
+ */
+static uint64_t differing(const tdpi_entry_t *e, uint64_t first, unsigned level, uint64_t same)
+{
+	const tdpi_entry_t *end = e + ENTRIES;
+	uint64_t bits = 0;
+
+	for (; e < end && !(bits & same); e += 8) {
+#define X(i)                                                                                       \
+	bits |= tdpi_entry_load_quiet(&e[i]) ^ first;                                              \
+	first = fmt_next(first, level);
+		TDPI_EIGHT(X)
+#undef X
+	}
+	return bits;
+}
+
+/* The same of leaves some of which may be tracked, as they are once touched. */
+static uint64_t differing_young(const tdpi_entry_t *e, uint64_t first, unsigned level,
+				uint64_t same)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < ENTRIES && !(bits & same); i++) {
+		bits |= fmt_young(tdpi_entry_load_quiet(&e[i]), level, 0) ^ first;
+		first = fmt_next(first, level);
+	}
+	return bits;
+}
+
+/*
+ * Do all entries of t map consecutive memory from pa on, alike? *merged is the leaf that can replace them. Words are
+ * compared, not what they mean: alike is whose words differ in A, D and W only.
+ */
 static bool mergeable(const struct tdp_mm *mm, const struct tdpi_table *t, uint64_t pa,
 		      uint64_t *merged)
 {
 	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level;
-	struct tdpi_attr first, all;
-	bool accessed = false, writable = true;
+	/* W may differ; then the huge page is write-protected and one fault gives W back. */
+	uint64_t same = ~(fmt_a_bits(level) | fmt_w_bits(level)), first, bits;
+	bool accessed = mm->ad & TDPI_HW_A, tracked = !accessed && !FMT_AF_FAULT;
+	struct tdpi_attr all;
 
 	if (t->present != ENTRIES || t->mmio || !(FMT_LEAF_LEVELS >> level & 1))
 		return false;
 	TDPI_POINT(READ, entries, TDP_PAGE_SIZE);
-	first = fmt_attr(tdpi_entry_load_quiet(&entries[0]), level);
-	for (unsigned i = 0; i < ENTRIES; i++) {
-		uint64_t e = tdpi_entry_load_quiet(&entries[i]);
-		struct tdpi_attr a;
-
-		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
-		    fmt_pa(e, level) != pa + (i * level_pages(level) << TDP_PAGE_LG2))
-			return false;
-		a = fmt_attr(e, level);
-		/* W may differ; then the huge page is write-protected and one fault gives W back. */
-		if ((a.prot ^ first.prot) & ~TDP_W || a.host_w != first.host_w ||
-		    a.mmu_w != first.mmu_w)
-			return false;
-		accessed |= a.accessed;
-		writable &= (a.prot & TDP_W) != 0;
+	first = tdpi_entry_load_quiet(&entries[0]);
+	if (fmt_kind(first, level) != TDP_ENTRY_LEAF || fmt_pa(first, level) != pa)
+		return false;
+	if (tracked) {
+		first = fmt_young(first, level, 0);
+		bits = differing_young(entries, first, level, same);
+	} else {
+		bits = differing(entries, first, level, same);
 	}
-	all = first;
+	if (bits & same)
+		return false;
 	/* The MMU may still set A below until the flush, where nobody looks: so count it as set. */
-	all.accessed = accessed || (mm->ad & TDPI_HW_A);
-	all.tracked = !all.accessed && !FMT_AF_FAULT;
-	all.prot = (uint16_t)((all.prot & ~TDP_W) | (writable && !all.tracked ? TDP_W : 0));
+	accessed = accessed || tdpi_entries_find(entries, 0, ENTRIES, fmt_a_bits(level)) < ENTRIES;
+	all = fmt_attr(first & ~bits, level); /* W if all have it; what is tracked has not */
+	all.accessed = accessed;
+	all.tracked = !accessed && !FMT_AF_FAULT;
 	all.dirty = all.prot & TDP_W;
 	*merged = fmt_leaf(pa, level + 1u, all, mm->ad);
 	return true;
@@ -283,28 +317,24 @@ static void collapse_locked(struct tdpi_op *op, struct tdpi_locked l, struct tdp
 static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t gfn,
 		    uint64_t pfn, uint64_t seq)
 {
-	struct tdpi_table *t = root_table(root, gfn), *below = NULL;
-	uint64_t pa = (pfn << TDP_PAGE_LG2) | op->mm->encrypt_mask, e, leaf;
+	struct tdpi_table *below;
+	uint64_t pa = (pfn << TDP_PAGE_LG2) | op->mm->encrypt_mask, leaf;
 	struct tdpi_locked l, lb;
-	tdpi_entry_t *ref;
+	struct spot s;
 	bool done = false;
 
-	for (;; t = below) {
-		ref = tdpi_table_entries(op->mm, t) + entry_index(gfn, t->level);
-		e = tdpi_entry_load_table(ref);
-		if (fmt_kind(e, t->level) != TDP_ENTRY_TABLE)
-			return 0;
-		below = table_below(op->mm, e, t->level);
-		if (t->level == level)
-			break;
-	}
-	if (!tdpi_table_lock(op->mm, t, &l))
+	s = spot_down(op->mm, spot_top(root, gfn), gfn, level);
+	if (s.level > level || fmt_kind(s.e, level) != TDP_ENTRY_TABLE)
 		return 0;
-	if (tdpi_entry_load(ref) == e && !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
+	below = table_below(op->mm, s.e, level);
+	if (!tdpi_table_lock(op->mm, tdpi_table_of(op->mm, s.ref), &l))
+		return 0;
+	if (tdpi_entry_load(s.ref) == s.e &&
+	    !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
 	    !tdpi_load_acquire(&root->invalid) && tdpi_table_lock(op->mm, below, &lb)) {
 		done = mergeable(op->mm, below, pa, &leaf);
 		if (done)
-			collapse_locked(op, l, lb, ref, gfn, leaf);
+			collapse_locked(op, l, lb, s.ref, gfn, leaf);
 		tdpi_table_unlock(op->mm, lb);
 	}
 	tdpi_table_unlock(op->mm, l);
@@ -342,13 +372,22 @@ static bool looks_mergeable(const struct tdp_mm *mm, const struct tdpi_table *t,
 static bool candidate(struct tdpi_op *op, struct tdp_root *root, unsigned level, tdpi_gfn_t end,
 		      tdpi_gfn_t *gfn, uint64_t *pfn)
 {
-	struct tdpi_span span = {(*gfn + level_pages(level) - 1) >> level_shift(level)
-									    << level_shift(level),
-				 end >> level_shift(level) << level_shift(level)};
+	unsigned shift = level_shift(level);
+	tdpi_gfn_t from = op->limit ? tdpi_max64(*gfn, op->limit->from) : *gfn;
+	struct tdpi_span span = {(from + level_pages(level) - 1) >> shift << shift,
+				 end >> shift << shift};
+	struct spot s;
 	struct iter it;
 
 	if (span.start >= span.end || split_depth(level) != 1)
 		return false;
+	/* Mostly the next one is right behind the last: no walk for that. */
+	s = spot_down(op->mm, spot_top(root, span.start), span.start, level);
+	if (s.level == level && fmt_kind(s.e, level) == TDP_ENTRY_TABLE &&
+	    looks_mergeable(op->mm, table_below(op->mm, s.e, level), pfn)) {
+		*gfn = span.start;
+		return true;
+	}
 	iter_begin(&it, op, root, span, level - 1);
 	while (iter_table(&it)) {
 		if (it.level == level - 1 && looks_mergeable(op->mm, it.t, pfn)) {

@@ -73,10 +73,14 @@ static inline struct spot spot_top(const struct tdp_root *root, tdpi_gfn_t gfn)
 	return s;
 }
 
-/* Down to the first entry over gfn that is no table. No metadata is touched on the way: one load for each level. */
-static inline struct spot spot_below(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn)
+/*
+ * Down to `level`, or to the first entry over gfn that is no table. No metadata is touched on the way: one load for
+ * each level.
+ */
+static inline struct spot spot_down(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn,
+				    unsigned level)
 {
-	while (fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE) {
+	while (s.level > level && fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE) {
 		tdpi_entry_t *entries = tdpi_entries_at(mm, fmt_pa(s.e, s.level));
 
 		s.level--;
@@ -84,6 +88,12 @@ static inline struct spot spot_below(const struct tdp_mm *mm, struct spot s, tdp
 		s.e = tdpi_entry_load_table(s.ref);
 	}
 	return s;
+}
+
+/* Down to the first entry over gfn that is no table: there are none at level 0. */
+static inline struct spot spot_below(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn)
+{
+	return spot_down(mm, s, gfn, 0);
 }
 
 static inline struct spot spot_of(const struct tdp_mm *mm, const struct tdp_root *root,

@@ -9,6 +9,7 @@
  * Laws (tests/format checks them for every format, level and attribute):
  *   fmt_kind is total and kinds are disjoint; empty, frozen, mmio are not present for the MMU;
  *   fmt_attr(fmt_leaf(pa, l, a, ad), l) == a and fmt_pa(...) == pa for every representable a;
+ *   whatever made a leaf, its word is the one that fmt_leaf() makes of what it means;
  *   fmt_split covers the leaf exactly; software bits never touch what the MMU reads;
  *   every function is pure; `level` is the level of the table that holds the entry (0: 4K leaves);
  *   what a function makes of a valid entry is valid: no illegal word is ever stored.

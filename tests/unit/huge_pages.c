@@ -281,6 +281,41 @@ static void collapse_only_what_is_alike(void **state)
 	vm_down(&vm);
 }
 
+/* S08: young and old pages side by side are alike; of what they differ in the huge page has what is safe. */
+static void collapse_of_young_and_old(void **state)
+{
+	struct test_vm_options opts = {.emu_flags = TDP_EMU_NO_TLB}; /* each use is seen */
+	uint64_t pages, collapsed;
+	struct test_vm vm;
+
+	vm_up(&vm, state, &opts);
+	pages = block_of(&vm) / TEST_PAGE;
+	add_slot(&vm, 0, GPA, block_of(&vm), SLOT_PA, 0);
+	/* None young; all young; only the first, the last, one in the middle; all but that one. */
+	for (unsigned round = 0; round < 6; round++) {
+		uint64_t one = round == 2 ? 0 : round == 3 ? pages - 1 : pages / 2;
+		bool seen = round > 0 || has_a(vm.fmt), tracked = tracks_access(vm.fmt);
+		struct tdp_mapping leaf;
+
+		make_small(&vm, 1);
+		assert_true(tdp_age(vm.mm, 0, everything(&vm), NULL) >= 0);
+		for (uint64_t i = 0; i < pages; i++)
+			if (round == 1 || (round > 1 && (i == one) != (round == 5)))
+				use(&vm, 0, GPA + i * TEST_PAGE, TDP_R);
+		assert_int_equal(tdp_collapse(vm.mm, 0, everything(&vm), 0, &collapsed), TDP_OK);
+		assert_int_equal(collapsed, 1);
+		leaf = leaf_at(&vm, GPA);
+		assert_int_equal(leaf.lg2, test_vm_lg2(&vm, 1));
+		assert_int_equal((leaf.flags & TDP_MAP_ACCESSED) != 0, seen);
+		assert_int_equal((leaf.flags & TDP_MAP_TRACKED_ACCESS) != 0, !seen && tracked);
+		/* What is tracked has no W. */
+		assert_int_equal(leaf.prot, tracked ? TDP_RWX & ~TDP_W : TDP_RWX);
+		assert_int_equal(use(&vm, 0, GPA + one * TEST_PAGE, TDP_W).pa,
+				 SLOT_PA + one * TEST_PAGE);
+	}
+	vm_down(&vm);
+}
+
 /* S09: the other way: zap, and a fault makes the huge page. */
 static void collapse_by_zap(void **state)
 {
@@ -430,6 +465,7 @@ int main(void)
 		TEST_CASE(split_without_memory),
 		TEST_CASE(collapse_in_place),
 		TEST_CASE(collapse_only_what_is_alike),
+		TEST_CASE(collapse_of_young_and_old),
 		TEST_CASE(collapse_by_zap),
 		TEST_CASE_IF(collapse_is_seamless, without_break),
 		TEST_CASE(counters_are_recounts),
