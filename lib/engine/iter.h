@@ -106,7 +106,8 @@ struct iter {
 	unsigned level, first, last;
 	tdpi_gfn_t gfn;                               /* start of entry `first` */
 	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
-	uint16_t cuts[FMT_LEVELS_MAX + 1];            /* of these tables when they were entered */
+	uint32_t cuts[FMT_LEVELS_MAX + 1];            /* of these when they were entered, or: */
+#define ITER_PASSED (UINT32_MAX)                      /* unequal to all that a table counts */
 };
 
 static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
@@ -196,6 +197,24 @@ static inline bool iter_cut(const struct iter *it)
 static inline void iter_knows_cuts(struct iter *it)
 {
 	it->cuts[it->level] = it->t->cuts;
+}
+
+/*
+ * Nothing but tables in the run, and the caller will go down to each: then there is nothing to be done here, and no
+ * lock to be taken, which all walks of a VM would write to. True: passed. What is a table now may be none when the walk
+ * comes to it; a walk that passed without the lock then always comes back, as iter_cut() says (A4c).
+ */
+static inline bool iter_pass(struct iter *it)
+{
+	if (it->level == it->min_level)
+		return false;
+	TDPI_POINT(READ, &it->entries[it->first],
+		   (it->last - it->first + 1) * sizeof(*it->entries));
+	for (unsigned i = it->first; i <= it->last; i++)
+		if (fmt_kind(tdpi_entry_load_quiet(&it->entries[i]), it->level) != TDP_ENTRY_TABLE)
+			return false;
+	it->cuts[it->level] = ITER_PASSED;
+	return true;
 }
 
 /* From the current table's entry over it->next on: the next child table, or up, or the end. */
