@@ -178,21 +178,12 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 /* Tables that splitting the leaf over `edge` takes, so that the edge falls between two leaves. */
 static uint64_t edge_split(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t edge)
 {
-	struct tdpi_table *t = root_table(root, edge);
-	unsigned level;
+	struct spot s = spot_of(mm, root, edge);
+	unsigned level = s.level;
 	uint64_t n = 0;
 
-	for (;;) {
-		uint64_t e = tdpi_entry_load_table(tdpi_table_entries(mm, t) +
-						   entry_index(edge, t->level));
-
-		level = t->level;
-		if (fmt_kind(e, level) == TDP_ENTRY_LEAF)
-			break;
-		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
-			return 0;
-		t = table_below(mm, e, level);
-	}
+	if (fmt_kind(s.e, level) != TDP_ENTRY_LEAF)
+		return 0;
 	for (; level > 0 && (edge & (level_pages(level) - 1)) != 0; level -= split_depth(level))
 		n += split_tables(level);
 	return n;
