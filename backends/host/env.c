@@ -18,6 +18,7 @@
 		.obj_free = tdpi_host_obj_free, .rcu = &tdpi_host_rcu_##flavour,                   \
 		.wait = tdpi_host_wait, .wake = tdpi_host_wake, .relax = tdpi_host_relax,          \
 		.log = tdpi_host_log, .table_state = HOST_TABLE_STATE, .now = tdpi_host_now,       \
+		.scan = tdpi_host_scan,                                                            \
 	}
 
 static const struct tdp_env env_memb = HOST_ENV(memb);

@@ -64,6 +64,10 @@ void tdpi_host_wake(void *priv, const uint32_t *word);
 void tdpi_host_relax(void *priv);
 uint64_t tdpi_host_now(void *priv);
 
+/* scan.c */
+unsigned tdpi_host_scan(void *priv, const uint64_t *words, unsigned from, unsigned end,
+			uint64_t bits);
+
 /* log.c */
 void tdpi_host_log(void *priv, int level, const char *msg);
 

@@ -131,6 +131,15 @@ struct tdp_env {
 	 * tdp_stats: stalls) and by jobs with max_ns (<tdp/job.h>); nowhere else.
 	 */
 	uint64_t (*now)(void *priv);
+
+	/**
+	 * Optional [any]: the first of words [from, end) that has any of `bits` set, `end` if none has; for hosts
+	 * that can look at many words at once, as the core itself uses no vector registers. words is 8-byte
+	 * aligned, end at most 512. Others write there meanwhile, a word at a time: each word is read whole; one
+	 * that changes may be seen as it was. Nothing is ordered by it.
+	 */
+	unsigned (*scan)(void *priv, const uint64_t *words, unsigned from, unsigned end,
+			 uint64_t bits);
 };
 
 /** fork() with live mms: call around it; forwards to the RCU flavour (see tdp_mm_abandon). */

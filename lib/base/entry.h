@@ -9,6 +9,8 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 
+#include <tdp/env.h>
+
 struct tdpi_table;
 
 /* One 64-bit word of a table; a struct so that nobody reads or writes it by accident. */
@@ -45,7 +47,7 @@ static inline uint64_t tdpi_entry_load_quiet(const tdpi_entry_t *ref)
  */
 #define TDPI_EIGHT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 
-static inline uint64_t tdpi_entries_or8(const tdpi_entry_t *e)
+TDPI_ALWAYS_INLINE uint64_t tdpi_entries_or8(const tdpi_entry_t *e)
 {
 	uint64_t any = 0;
 
@@ -55,7 +57,7 @@ static inline uint64_t tdpi_entries_or8(const tdpi_entry_t *e)
 	return any;
 }
 
-static inline uint64_t tdpi_entries_and8(const tdpi_entry_t *e)
+TDPI_ALWAYS_INLINE uint64_t tdpi_entries_and8(const tdpi_entry_t *e)
 {
 	uint64_t all = ~(uint64_t)0;
 
@@ -80,6 +82,21 @@ static inline unsigned tdpi_entries_find(const tdpi_entry_t *entries, unsigned i
 			i += 8;
 	}
 	return i;
+}
+
+/*
+ * The same for the first look at a table, in most of which there may be nothing to find: by the host's vectors. Not in
+ * loops that do something to what they find, whose registers a call would cost.
+ */
+static inline unsigned tdpi_entries_scan(const struct tdp_env *env, const tdpi_entry_t *entries,
+					 unsigned i, unsigned end, uint64_t bits)
+{
+	if (!env->scan || end - i < 32)
+		return tdpi_entries_find(entries, i, end, bits);
+	TDPI_POINT(READ, &entries[i], (end - i) * sizeof(*entries));
+	if (tdpi_entry_load_quiet(&entries[i]) & bits)
+		return i;
+	return env->scan(env->priv, &entries->word, i, end, bits);
 }
 
 /* The old entry is not present (the MMU ignores it), the new one is complete. */
@@ -119,7 +136,7 @@ static inline void tdpi_entry_overwrite(struct tdpi_locked l, tdpi_entry_t *ref,
 }
 
 /* The same for eight, each of which only loses bits. */
-static inline void tdpi_entries_clear8(struct tdpi_locked l, tdpi_entry_t *e, uint64_t bits)
+TDPI_ALWAYS_INLINE void tdpi_entries_clear8(struct tdpi_locked l, tdpi_entry_t *e, uint64_t bits)
 {
 	(void)l;
 #define X(i) tdpi_store_quiet(&e[i].word, tdpi_load_quiet(&e[i].word) & ~bits);

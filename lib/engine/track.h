@@ -229,12 +229,14 @@ TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
 	uint64_t bits = level > 0 ? fmt_w_bits(level) | fmt_d_bits(level) : fmt_d_bits(level);
 	struct run r = run_of(op, it);
 	struct run_dirty dirty;
+	unsigned i;
 
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
 	take_over(&r, h->span, level);
 	note_levels(&r, level);
-	for (unsigned i = r.from; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
+	i = tdpi_entries_scan(&op->mm->env, r.entries, r.from, r.end, bits);
+	for (; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
 		if (h->clear && run_settled(&r, i, level, bits)) {
 			set_bits(h->bits, r.gfn + i - h->base, 8);
 			run_clear_settled(&r, i, bits);
@@ -366,6 +368,15 @@ TDPI_ALWAYS_INLINE unsigned young_from(const tdpi_entry_t *entries, unsigned i, 
 	return i;
 }
 
+/* Of the run. */
+TDPI_ALWAYS_INLINE unsigned first_young(const struct iter *it, unsigned level)
+{
+	unsigned i = tdpi_entries_scan(&it->mm->env, it->entries, it->first, it->last + 1,
+				       fmt_a_bits(level));
+
+	return young_from(it->entries, i, it->last + 1, level);
+}
+
 /* One table's run. False: its table was cut off. */
 TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struct tdpi_age *age,
 				uint64_t *bitmap, const struct iter *it, unsigned level)
@@ -373,7 +384,7 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 	uint64_t bits = fmt_a_bits(level), young = 0;
 	struct run r = run_of(op, it);
 	struct run_dirty dirty;
-	unsigned i = young_from(r.entries, r.from, r.end, level);
+	unsigned i = first_young(it, level);
 
 	/* Looking needs no lock: only for a table in which something is young it is taken, and all looked at again. */
 	if (i == r.end)
@@ -406,7 +417,7 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 /* The same without changing anything; without a lock, too. True: one is young, and that is all that was asked. */
 static bool look_run(struct tdpi_span span, struct tdpi_age *age, const struct iter *it)
 {
-	unsigned level = it->level, i = it->first, end = it->last + 1;
+	unsigned level = it->level, i = first_young(it, level), end = it->last + 1;
 
 	for (; (i = young_from(it->entries, i, end, level)) < end; i++) {
 		tdpi_gfn_t gfn = it->gfn + (i - it->first) * level_pages(level);
