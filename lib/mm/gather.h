@@ -19,6 +19,9 @@
  * under its lock): its own level, once it was linked; what its parent had, if a leaf was split into it; and
  * everything, once tables below it were merged without a break. Nothing of an empty entry is cached unless the
  * table owes. Where a table was cut off, and for what others owe, everything is flushed.
+ *
+ * Ahead. A zap that goes on to the next root lets the backend begin the flush of the one before, and its finish waits
+ * for all that were begun: before anything is collected, completed or retired. Until then the tables owe.
  */
 #ifndef TDPI_MM_GATHER_H
 #define TDPI_MM_GATHER_H
@@ -40,8 +43,10 @@ struct tdpi_gather {
 	uint32_t causes;            /* bit per enum tdp_flush_cause */
 	bool quiet;                 /* nothing here can be reached by an MMU: no flush (teardown) */
 	uint32_t table_count;       /* subtrees waiting */
+	uint32_t begun;             /* flushes waited for in the finish */
 	uint64_t freed;             /* tables cut off since begin */
 	struct tdpi_table *tables;  /* roots of cut-off subtrees */
+	uint64_t token[TDP_FLUSHES_BEGUN_MAX];
 };
 
 /* Proof that what was gathered has been flushed. */
@@ -51,14 +56,21 @@ struct tdpi_flushed {
 
 /* Claim a ticket (waits while all are in use: before any lock). */
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op);
-static inline void tdpi_gather_reset(struct tdpi_gather *g)
+/* Nothing to flush. */
+static inline void tdpi_gather_reset_range(struct tdpi_gather *g)
 {
 	g->start = 1;
 	g->end = 0;
 	g->levels = 0;
 	g->causes = 0;
+}
+
+static inline void tdpi_gather_reset(struct tdpi_gather *g)
+{
+	tdpi_gather_reset_range(g);
 	g->tables = NULL;
 	g->table_count = 0;
+	g->begun = 0;
 }
 
 /* For operations that remove nothing but may flush. */
@@ -78,12 +90,14 @@ static inline void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct td
 
 /* Flush, collect, complete, retire. The gather can be used again. No lock held. */
 void tdpi_gather_finish(struct tdpi_gather *g);
+/* Begin the flush of what was gathered, where the backend can, and go on; else finish. As finish. */
+void tdpi_gather_ahead(struct tdpi_gather *g);
 /* Finish and give the ticket back. */
 void tdpi_gather_end(struct tdpi_gather *g);
 
 static inline bool tdpi_gather_idle(const struct tdpi_gather *g)
 {
-	return g->start >= g->end && !g->tables;
+	return g->start >= g->end && !g->table_count && !g->begun;
 }
 
 static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end,
