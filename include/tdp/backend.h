@@ -126,12 +126,13 @@ struct tdp_backend_ops {
 	 * Ordering: what the library wrote before flush_begin() is visible to whoever has served it; between the halves
 	 * a vCPU may serve it as early or as late as it likes. Other flushes and reloads come in between, and neither
 	 * wait for it nor replace it.
-	 * Context: no table lock held, outside read-side sections. flush_begin() may sleep for a lock of the backend's
-	 * own, but waits for no vCPU; flush_wait() may sleep until those that are in the guest have left.
+	 * Context: no table lock held. flush_begin() waits for no vCPU, and can be called inside a read-side section;
+	 * flush_wait() is not, it may sleep until those that are in the guest have left.
 	 * Limits: one thread has TDP_FLUSHES_BEGUN_MAX outstanding at most, and waits for each of them once, in any
 	 * order, before its call of the library returns or gives way (env.yield); any number of threads do so at once.
 	 * Neither can fail: a flush_begin() that has no room to remember one does it there and then.
-	 * NULL: the flushes above are used, as they are for the last root and where nothing is to do meanwhile.
+	 * NULL: one of the flushes above for all roots; they are also used for what is left when the last one has been
+	 * walked, and where nothing is to do meanwhile.
 	 */
 	uint64_t (*flush_begin)(void *ctx, struct tdp_range range, uint32_t levels);
 	void (*flush_wait)(void *ctx, uint64_t token);

@@ -300,9 +300,10 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
 	}
 	if (!tdpi_table_lock(op->mm, t, &l))
 		return 0;
-	if (tdpi_entry_load(ref) == e && !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
-	    !tdpi_load_acquire(&root->invalid) && tdpi_table_lock(op->mm, below, &lb)) {
-		done = mergeable(op->mm, below, pa, &leaf);
+	if (tdpi_entry_load(ref) == e && tdpi_table_lock(op->mm, below, &lb)) {
+		/* Asked with both locked: who walks by may only take the one below (A4). */
+		done = !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
+		       !tdpi_load_acquire(&root->invalid) && mergeable(op->mm, below, pa, &leaf);
 		if (done)
 			collapse_locked(op, l, lb, ref, gfn, leaf);
 		tdpi_table_unlock(op->mm, lb);

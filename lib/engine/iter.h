@@ -55,10 +55,9 @@ struct spot {
 	unsigned level;
 };
 
-static inline struct spot spot_in(const struct tdp_mm *mm, const struct tdpi_table *t,
-				  unsigned level, tdpi_gfn_t gfn)
+static inline struct spot spot_in(tdpi_entry_t *entries, unsigned level, tdpi_gfn_t gfn)
 {
-	struct spot s = {tdpi_table_entries(mm, t) + entry_index(gfn, level), 0, level};
+	struct spot s = {entries + entry_index(gfn, level), 0, level};
 
 	s.e = tdpi_entry_load_table(s.ref);
 	return s;
@@ -76,13 +75,8 @@ static inline struct spot spot_top(const struct tdp_root *root, tdpi_gfn_t gfn)
 /* Down to the first entry over gfn that is no table. No metadata is touched on the way: one load for each level. */
 static inline struct spot spot_below(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn)
 {
-	while (fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE) {
-		tdpi_entry_t *entries = tdpi_entries_at(mm, fmt_pa(s.e, s.level));
-
-		s.level--;
-		s.ref = entries + entry_index(gfn, s.level);
-		s.e = tdpi_entry_load_table(s.ref);
-	}
+	while (fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE)
+		s = spot_in(tdpi_entries_at(mm, fmt_pa(s.e, s.level)), s.level - 1, gfn);
 	return s;
 }
 
@@ -99,14 +93,16 @@ struct iter {
 	tdpi_gfn_t end;
 	tdpi_gfn_t yielded; /* `next` at the last yield */
 	unsigned min_level; /* tables below are not entered */
-	bool fresh;         /* start (again) at the root */
+	bool direct; /* of an operation on the range: tables wholly around it are not visited */
+	bool fresh;  /* start (again) at the root */
 	/* The current table and its run of entries: */
 	struct tdpi_table *t;
 	tdpi_entry_t *entries;
 	unsigned level, first, last;
 	tdpi_gfn_t gfn;                               /* start of entry `first` */
 	struct tdpi_table *above[FMT_LEVELS_MAX + 1]; /* by level */
-	uint16_t cuts[FMT_LEVELS_MAX + 1];            /* of these tables when they were entered */
+	uint32_t cuts[FMT_LEVELS_MAX + 1];            /* of these when they were entered, or: */
+#define ITER_PASSED (UINT32_MAX)                      /* unequal to all that a table counts */
 };
 
 static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct tdp_root *root,
@@ -120,6 +116,7 @@ static inline void iter_init(struct iter *it, const struct tdp_mm *mm, struct td
 	it->end = span.end;
 	it->yielded = span.start;
 	it->min_level = min_level;
+	it->direct = false;
 	it->fresh = true;
 	it->t = NULL;
 	it->entries = NULL;
@@ -132,6 +129,7 @@ static inline void iter_begin(struct iter *it, const struct tdpi_op *op, struct 
 			      struct tdpi_span span, unsigned min_level)
 {
 	iter_init(it, op->mm, root, span, min_level);
+	it->direct = true;
 	if (op->limit) {
 		it->next = tdpi_max64(span.start, op->limit->from);
 		it->yielded = it->next;
@@ -198,6 +196,24 @@ static inline void iter_knows_cuts(struct iter *it)
 	it->cuts[it->level] = it->t->cuts;
 }
 
+/*
+ * Nothing but tables in the run, and the caller will go down to each: then there is nothing to be done here, and no
+ * lock to be taken, which all walks of a VM would write to. True: passed. What is a table now may be none when the walk
+ * comes to it; a walk that passed without the lock then always comes back, as iter_cut() says (A4c).
+ */
+static inline bool iter_pass(struct iter *it)
+{
+	if (it->level == it->min_level)
+		return false;
+	TDPI_POINT(READ, &it->entries[it->first],
+		   (it->last - it->first + 1) * sizeof(*it->entries));
+	for (unsigned i = it->first; i <= it->last; i++)
+		if (fmt_kind(tdpi_entry_load_quiet(&it->entries[i]), it->level) != TDP_ENTRY_TABLE)
+			return false;
+	it->cuts[it->level] = ITER_PASSED;
+	return true;
+}
+
 /* From the current table's entry over it->next on: the next child table, or up, or the end. */
 static inline bool iter_move(struct iter *it)
 {
@@ -245,14 +261,29 @@ static inline bool iter_move(struct iter *it)
 	}
 }
 
+/* The root's table, or the first on the way down in which the range is more than a part of one table below. */
+static inline void iter_start(struct iter *it)
+{
+	struct spot s = spot_top(it->root, it->next);
+	tdpi_gfn_t last = it->end - 1;
+
+	/* What is passed here is what iter_pass() would pass; nothing leads back up to it but a restart. */
+	while (it->direct && s.level > it->min_level &&
+	       last - it->next < level_pages(s.level) - 1 &&
+	       it->next >> level_shift(s.level) == last >> level_shift(s.level) &&
+	       fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE)
+		s = spot_in(tdpi_entries_at(it->mm, fmt_pa(s.e, s.level)), s.level - 1, it->next);
+	it->fresh = false;
+	iter_enter(it, tdpi_table_of(it->mm, s.ref), s.level);
+}
+
 /* Step to the next table to visit; false: the range is done. Inside a read section. */
 static inline bool iter_table(struct iter *it)
 {
 	if (it->next >= it->end)
 		return false;
 	if (it->fresh) {
-		it->fresh = false;
-		iter_enter(it, root_table(it->root, it->next), it->root->level);
+		iter_start(it);
 		return true;
 	}
 	return iter_move(it);

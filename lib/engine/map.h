@@ -405,8 +405,8 @@ static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *r
 static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
 		    struct owed_seen *seen)
 {
-	struct spot s =
-		m->at ? spot_in(op->mm, m->at, m->at->level, m->gfn) : spot_top(root, m->gfn);
+	struct spot s = m->at ? spot_in(tdpi_table_entries(op->mm, m->at), m->at->level, m->gfn)
+			      : spot_top(root, m->gfn);
 
 	m->at = NULL;
 	for (;;) {

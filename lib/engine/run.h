@@ -104,12 +104,14 @@ TDPI_ALWAYS_INLINE void run_note_dirty(struct run *r, struct run_dirty *dirty, u
 	}
 }
 
+/* By its role: the root of a table that was cut off may be gone. */
 static TDPI_COLD void run_tell_log(const struct tdp_mm *mm, const struct tdpi_table *t,
 				   const struct run_dirty *dirty)
 {
 	for (unsigned i = 0; i < RUN_WORDS; i++)
-		tdpi_note_dirty_mask(mm, t->root->as_id, t->gfn + i * 64 * level_pages(t->level),
-				     dirty->bits[i], level_pages(t->level));
+		tdpi_note_dirty_mask(mm, tdp_role_as(t->role),
+				     t->gfn + i * 64 * level_pages(t->level), dirty->bits[i],
+				     level_pages(t->level));
 }
 
 /* Unlocks. The flush of what changed is gathered for `cause`, unless nobody needs one. */

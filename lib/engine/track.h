@@ -127,6 +127,8 @@ static int write_protect(struct tdpi_op *op, struct tdp_root *root, struct tdpi_
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
+		if (iter_pass(&it))
+			continue;
 		if (BY_LEVEL(protect_run, &it, op, span, track))
 			iter_breathe(&it, op);
 		else
@@ -253,6 +255,8 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
+		if (iter_pass(&it))
+			continue;
 		if (BY_LEVEL(harvest_run, &it, op, &h))
 			iter_breathe(&it, op);
 		else
@@ -323,6 +327,8 @@ static int rearm(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span spa
 
 	iter_begin(&it, op, root, span, 0);
 	while (iter_table(&it)) {
+		if (iter_pass(&it))
+			continue;
 		if (BY_LEVEL(rearm_run, &it, op, &h, by_d))
 			iter_breathe(&it, op);
 		else

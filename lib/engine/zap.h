@@ -2,10 +2,10 @@
 /*
  * Removal: ranges, single tables, empty tables, whole roots. Template.
  *
- * A removal takes the lock of every table that overlaps the range, interior tables and empty entries
- * included: a look without the lock may never be the reason for skipping something, because a fault that has
- * passed its check and not yet written would slip through (A4). Whole subtrees are cut off at their parent
- * with one exchange; what is in them is looked at after the flush, and only if somebody wants it.
+ * A removal takes the lock of every table that overlaps the range, but for those in which it meets only tables to go
+ * down to; also where it meets nothing: a look without the lock may never be the reason for skipping something,
+ * because a fault that has passed its check and not yet written would slip through (A4). Whole subtrees are cut off
+ * at their parent with one exchange; what is in them is looked at after the flush, and only if somebody wants it.
  */
 #ifndef TDPI_ENGINE_ZAP_H
 #define TDPI_ENGINE_ZAP_H
@@ -57,6 +57,24 @@ static void zap_leaf(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn, uint6
 	set_removed_leaf(z->op, z->l, ref, gfn, e, empty_word(z, e, level));
 }
 
+/* Is a table below this entry to be cut off? If not, the walk goes down to it. */
+static inline bool to_cut(const struct zap_run *z, tdpi_gfn_t gfn, unsigned level)
+{
+	return level <= z->cut_level && covered(z->span, gfn, level) &&
+	       !(z->flags & TDP_ZAP_KEEP_YOUNG);
+}
+
+/* Nothing to be done at the table's entries themselves: a zap of a page takes one lock. */
+static bool zap_pass(const struct zap_run *z, struct iter *it)
+{
+	tdpi_gfn_t gfn = it->gfn;
+
+	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level))
+		if (to_cut(z, gfn, it->level))
+			return false;
+	return iter_pass(it);
+}
+
 /* True: it was a table and is cut off. */
 static bool zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 {
@@ -68,9 +86,8 @@ static bool zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 	case TDP_ENTRY_LEAF: zap_leaf(z, ref, gfn, e); break;
 	case TDP_ENTRY_MMIO: set_removed_mmio(z->op, z->l, ref); break;
 	case TDP_ENTRY_TABLE:
-		if (level > z->cut_level || !covered(z->span, gfn, level) ||
-		    z->flags & TDP_ZAP_KEEP_YOUNG)
-			break; /* the walk descends */
+		if (!to_cut(z, gfn, level))
+			break;
 		t = set_removed_table(z->op, z->l, ref, gfn, e);
 		t->next = z->cut;
 		z->cut = t;
@@ -138,6 +155,8 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	iter_begin(&it, op, root, span, 0);
 	for (;;) {
 		while (iter_table(&it)) {
+			if (zap_pass(&z, &it))
+				continue;
 			if (!zap_run(&z, &it)) {
 				iter_stale(&it);
 				continue;
@@ -159,21 +178,12 @@ static int zap(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 /* Tables that splitting the leaf over `edge` takes, so that the edge falls between two leaves. */
 static uint64_t edge_split(const struct tdp_mm *mm, struct tdp_root *root, tdpi_gfn_t edge)
 {
-	struct tdpi_table *t = root_table(root, edge);
-	unsigned level;
+	struct spot s = spot_of(mm, root, edge);
+	unsigned level = s.level;
 	uint64_t n = 0;
 
-	for (;;) {
-		uint64_t e = tdpi_entry_load_table(tdpi_table_entries(mm, t) +
-						   entry_index(edge, t->level));
-
-		level = t->level;
-		if (fmt_kind(e, level) == TDP_ENTRY_LEAF)
-			break;
-		if (fmt_kind(e, level) != TDP_ENTRY_TABLE)
-			return 0;
-		t = table_below(mm, e, level);
-	}
+	if (fmt_kind(s.e, level) != TDP_ENTRY_LEAF)
+		return 0;
 	for (; level > 0 && (edge & (level_pages(level) - 1)) != 0; level -= split_depth(level))
 		n += split_tables(level);
 	return n;

@@ -91,22 +91,13 @@ void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_
 	tdpi_count_flush(g->counts, g->op, causes);
 }
 
-void tdpi_gather_ahead(struct tdpi_gather *g)
+void tdpi_flush_begin(struct tdpi_gather *g)
 {
 	struct tdp_mm *mm = g->mm;
-	uint32_t levels = g->levels;
-	struct tdp_range r;
+	struct tdp_range r = range_of(mm, g->start, g->end);
+	uint32_t levels = r.size && g->levels != TDPI_LEVELS_ALL ? g->levels : 0;
 
-	if (!mm->backend.flush_begin || g->begun == TDP_FLUSHES_BEGUN_MAX) {
-		tdpi_gather_finish(g);
-		return;
-	}
-	if (g->start >= g->end)
-		return;
-	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH_HALF);
-	r = range_of(mm, g->start, g->end);
-	if (!r.size || levels == TDPI_LEVELS_ALL)
-		levels = 0;
+	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH_BEGIN);
 	g->token[g->begun++] = mm->backend.flush_begin(mm->backend_ctx, r, levels);
 	tdpi_count(g->counts, flush_begun, 1);
 	tdpi_count(g->counts, flush_all, r.size == 0);
@@ -122,7 +113,7 @@ static struct tdpi_flushed gather_flush(struct tdpi_gather *g)
 	if (g->start < g->end && !g->quiet)
 		tdpi_flush(g, g->start, g->end, g->levels, g->causes);
 	while (tdpi_unlikely(g->begun)) {
-		tdpi_lockcheck(&g->mm->env, TDPI_CALL_FLUSH_HALF);
+		tdpi_lockcheck(&g->mm->env, TDPI_CALL_FLUSH_WAIT);
 		g->mm->backend.flush_wait(g->mm->backend_ctx, g->token[--g->begun]);
 	}
 	return (struct tdpi_flushed){g->number};

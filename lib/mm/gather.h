@@ -21,7 +21,8 @@
  * table owes. Where a table was cut off, and for what others owe, everything is flushed.
  *
  * Ahead. A zap that goes on to the next root lets the backend begin the flush of the one before, and its finish waits
- * for all that were begun: before anything is collected, completed or retired. Until then the tables owe.
+ * for all that were begun: before anything is collected, completed or retired. Until then the tables owe. Without that,
+ * or when so many are outstanding, one flush is for all roots that are left.
  */
 #ifndef TDPI_MM_GATHER_H
 #define TDPI_MM_GATHER_H
@@ -90,8 +91,6 @@ static inline void tdpi_gather_begin_flush_only(struct tdpi_gather *g, struct td
 
 /* Flush, collect, complete, retire. The gather can be used again. No lock held. */
 void tdpi_gather_finish(struct tdpi_gather *g);
-/* Begin the flush of what was gathered, where the backend can, and go on; else finish. As finish. */
-void tdpi_gather_ahead(struct tdpi_gather *g);
 /* Finish and give the ticket back. */
 void tdpi_gather_end(struct tdpi_gather *g);
 
@@ -153,6 +152,16 @@ static inline void tdpi_gather_push(struct tdpi_gather *g, struct tdpi_table *t)
 /* One flush now (leaves, range or all, as the backend prefers). May be called with a table lock held. */
 void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_t levels,
 		uint32_t causes);
+/* Begin one, of all that was gathered. */
+void tdpi_flush_begin(struct tdpi_gather *g);
+
+/* Before an operation goes on with another root. No table lock held. */
+static inline void tdpi_gather_ahead(struct tdpi_gather *g)
+{
+	if (g->start < g->end && g->mm->backend.flush_begin && g->begun < TDP_FLUSHES_BEGUN_MAX)
+		tdpi_flush_begin(g);
+}
+
 /* Wait until no operation holds uncollected dirty bits that it cut off before this call. No lock held. */
 void tdpi_wait_collected(struct tdp_mm *mm);
 

@@ -118,11 +118,11 @@ static bool over_limit(const struct tdp_mm *mm, unsigned pages)
 	return mm->table_limit && (mm->tables_taken + pages) * TDP_PAGE_SIZE > mm->table_limit;
 }
 
-int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
+/* With the pool's lock, which is dropped for a while when the host is asked. NULL: no memory. */
+static struct tdpi_table *pool_take(struct tdp_mm *mm, unsigned pages)
 {
 	struct tdpi_table *t = NULL;
 
-	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
 	while (!over_limit(mm, pages) && !(t = pool_try(mm, pages))) {
 		struct tdpi_chunk *fresh;
 
@@ -137,18 +137,28 @@ int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
 	}
 	if (t)
 		tdpi_store_relaxed(&mm->tables_taken, mm->tables_taken + pages);
+	return t;
+}
+
+static void page_taken(const struct tdp_mm *mm, struct tdpi_table *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->state = TDPI_TABLE_CACHED;
+	if (mm->env.table_state)
+		mm->env.table_state(mm->env.priv, tdpi_table_entries(mm, t), TDP_PAGE_SIZE, 1);
+}
+
+int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first)
+{
+	struct tdpi_table *t;
+
+	tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
+	t = pool_take(mm, pages);
 	tdpi_unlock(&mm->env, &mm->pool_lock);
 	if (!t)
 		return TDP_ENOMEM;
-	for (unsigned i = 0; i < pages; i++) {
-		struct tdpi_table *one = (struct tdpi_table *)((uintptr_t)t + i * TDPI_META_SIZE);
-
-		memset(one, 0, sizeof(*one));
-		one->state = TDPI_TABLE_CACHED;
-		if (mm->env.table_state)
-			mm->env.table_state(mm->env.priv, tdpi_table_entries(mm, one),
-					    TDP_PAGE_SIZE, 1);
-	}
+	for (unsigned i = 0; i < pages; i++)
+		page_taken(mm, (struct tdpi_table *)((uintptr_t)t + i * TDPI_META_SIZE));
 	*first = t;
 	return TDP_OK;
 }
@@ -251,20 +261,33 @@ uint64_t tdpi_pool_bytes(struct tdp_mm *mm)
 	return bytes;
 }
 
+/* Others wait for the lock only as long as these take. */
+#define POOL_BATCH 64u
+
 int tdpi_cache_topup(struct tdp_mm *mm, struct tdpi_cache *cache, uint64_t n)
 {
 	uint32_t had = cache->count;
 
 	while (cache->count < n) {
-		struct tdpi_table *t;
-		int ret = tdpi_pool_take(mm, 1, &t);
+		uint64_t want = tdpi_min64(n - cache->count, POOL_BATCH);
+		struct tdpi_table *list = NULL, *t;
 
-		if (ret) {
+		tdpi_lock(&mm->env, &mm->pool_lock, TDPI_LOCK_POOL);
+		for (; want > 0 && (t = pool_take(mm, 1)); want--) {
+			t->next = list;
+			list = t;
+		}
+		tdpi_unlock(&mm->env, &mm->pool_lock);
+		while ((t = list)) {
+			list = t->next;
+			page_taken(mm, t);
+			tdpi_cache_give(cache, t);
+		}
+		if (want > 0) {
 			while (cache->count > had)
 				tdpi_pool_give(mm, tdpi_cache_take(cache));
-			return ret;
+			return TDP_ENOMEM;
 		}
-		tdpi_cache_give(cache, t);
 	}
 	return TDP_OK;
 }

@@ -103,6 +103,12 @@ static void writes_after_log(void *arg)
 		tell(0);
 }
 
+static void logs_by_dirty_then_harvests(void *arg)
+{
+	logs_by_dirty_and_tells(arg);
+	harvests_what_was_told(arg);
+}
+
 static const struct world_program programs[] = {
 	{.name = "protect beside protect",
 	 .build = cached_everywhere,
@@ -122,6 +128,12 @@ static const struct world_program programs[] = {
 	 .wanted = has_dirty,
 	 .preemptions = 3,
 	 .actor = {collapses, logs_by_dirty_and_tells, writes_after_log}},
+	{.name = "first harvest beside collapse",
+	 .build = one_protected,
+	 .judge = written_is_in_some_answer,
+	 .wanted = has_dirty,
+	 .preemptions = 3,
+	 .actor = {collapses, logs_by_dirty_then_harvests, writes_after_log}},
 	{.name = "harvest beside write",
 	 .build = logged,
 	 .judge = written_is_in_some_answer,

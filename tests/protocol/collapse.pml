@@ -79,11 +79,16 @@ out:
 /* tdp_zap() of frame 0, or of both. */
 proctype zap(byte me; bool both)
 {
-	bool flush0, flush1;
+	bool flush0, flush1, passed;
 	byte t, cut, was, levels, nr = 1;
 
 top:
 	was = cuts; /* iter_enter() */
+	t = pe; /* iter_pass() */
+	if
+	:: t != 0 && t < HUGE && !both -> passed = true; goto below
+	:: passed = false /* other entries in its range are not tables */
+	fi;
 	LOCK(lock[0]);
 	TAKE_OVER(0, flush0 = true; flush1 = flush1 || both; levels = ALL);
 	if
@@ -113,10 +118,11 @@ top:
 		goto finish
 	:: pe != 0 && pe < HUGE && !both -> UNLOCK(lock[0])
 	fi;
+below:
 	t = pe; /* iter_move() */
 	if
-	:: (t == 0 || t >= HUGE) && cuts != was -> goto top /* iter_cut() */
-	:: (t == 0 || t >= HUGE) && cuts == was -> goto finish
+	:: (t == 0 || t >= HUGE) && CUT_SINCE -> goto top /* iter_cut() */
+	:: (t == 0 || t >= HUGE) && !CUT_SINCE -> goto finish
 	:: t != 0 && t < HUGE
 	fi;
 	LOCK(lock[t]);

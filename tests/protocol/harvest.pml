@@ -79,10 +79,15 @@ inline pass()
 	:: again ->
 		again = false;
 		was = cuts; /* iter_enter() */
-		LOCK(lock[0]);
-		TAKE_OVER(0, flush = true);
-		if :: IS_LEAF(pe) -> harvest_leaf(pe, (W | D)) :: else fi;
-		UNLOCK(lock[0]);
+		t = pe; /* iter_pass() */
+		if
+		:: IS_TABLE(t) -> passed = true
+		:: passed = false; /* other entries in its range are not tables */
+			LOCK(lock[0]);
+			TAKE_OVER(0, flush = true);
+			if :: IS_LEAF(pe) -> harvest_leaf(pe, (W | D)) :: else fi;
+			UNLOCK(lock[0])
+		fi;
 		t = pe; /* iter_move() */
 		if
 		:: IS_TABLE(t) ->
@@ -95,7 +100,7 @@ inline pass()
 				if :: te[t] != 0 -> harvest_leaf(te[t], (te[t] & D)) :: else fi
 			fi;
 			UNLOCK(lock[t])
-		:: !IS_TABLE(t) && cuts != was -> again = true /* iter_cut() */
+		:: !IS_TABLE(t) && CUT_SINCE -> again = true /* iter_cut() */
 		:: else
 		fi;
 		t = 0
@@ -106,7 +111,7 @@ inline pass()
 proctype harvester()
 {
 	byte t, old, was, i, was_done, rounds;
-	bool answer, flush, must, again, harvesting;
+	bool answer, flush, must, again, harvesting, passed;
 
 	logging = true;
 	seq = true; /* tdpi_invalidate_lookups() */
@@ -219,9 +224,15 @@ proctype collapse(byte me)
 	t = pe;
 	if :: !IS_TABLE(t) -> goto out :: else fi;
 	LOCK(lock[0]);
-	if :: pe != t || seq != was -> UNLOCK(lock[0]); goto out :: else fi;
+	if :: pe != t -> UNLOCK(lock[0]); goto out :: else fi;
+#ifdef MERGE_ASKS_ABOVE
+	if :: seq != was -> UNLOCK(lock[0]); goto out :: else fi;
+#endif
 	t = t - TABLE;
 	LOCK(lock[t]);
+#ifndef MERGE_ASKS_ABOVE
+	if :: seq != was -> UNLOCK(lock[t]); UNLOCK(lock[0]); goto out :: else fi;
+#endif
 	if :: te[t] == 0 -> UNLOCK(lock[t]); UNLOCK(lock[0]); goto out :: else fi;
 	assert(te[t] & W);
 	cuts++;

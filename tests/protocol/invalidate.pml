@@ -138,7 +138,7 @@ out:
 /* tdp_zap() with ticket `me`, of frame 0 or of both; inval: between begin and end, memory goes. */
 proctype zap(byte me; bool inval)
 {
-	bool both, flush0, flush1, out_t;
+	bool both, flush0, flush1, out_t, passed;
 	byte t, was, nr = 1; /* tdpi_gather_begin() */
 
 	if :: both = true :: both = false fi;
@@ -151,6 +151,11 @@ top:
 	if :: pe == 0 -> goto finish :: else fi;
 #endif
 	was = cuts; /* iter_enter() */
+	t = pe; /* iter_pass() */
+	if
+	:: t != 0 && t < HUGE && !both -> passed = true; goto below
+	:: passed = false /* other entries in its range are not tables */
+	fi;
 	LOCK(lock[0]); /* zap_run() of P */
 	TAKE_OVER(0, flush0 = true; flush1 = flush1 || both);
 	if
@@ -176,10 +181,11 @@ top:
 		goto finish
 	:: pe != 0 && pe < HUGE && !both -> UNLOCK(lock[0])
 	fi;
+below:
 	t = pe; /* iter_move(), without the lock */
 	if
-	:: (t == 0 || t >= HUGE) && cuts != was -> goto top /* iter_cut() */
-	:: (t == 0 || t >= HUGE) && cuts == was -> goto finish
+	:: (t == 0 || t >= HUGE) && CUT_SINCE -> goto top /* iter_cut() */
+	:: (t == 0 || t >= HUGE) && !CUT_SINCE -> goto finish
 	:: t != 0 && t < HUGE
 	fi;
 	LOCK(lock[t]); /* zap_run() of the leaf table */

@@ -41,17 +41,22 @@ bool promised; /* ghost: from now on each write faults */
 proctype protect(byte me)
 {
 	byte t, was, nr = 1;
-	bool flush;
+	bool flush, passed;
 
 top:
-	was = cuts;
-	LOCK(lock[0]);
-	TAKE_OVER(0, flush = true);
+	was = cuts; /* iter_enter() */
+	t = pe; /* iter_pass() */
 	if
-	:: pe != TABLE && pe != 0 -> PROTECT(pe)
-	:: else
+	:: t == TABLE -> passed = true
+	:: passed = false; /* other entries in its range are not tables */
+		LOCK(lock[0]);
+		TAKE_OVER(0, flush = true);
+		if
+		:: pe != TABLE && pe != 0 -> PROTECT(pe)
+		:: else
+		fi;
+		UNLOCK(lock[0])
 	fi;
-	UNLOCK(lock[0]);
 	t = pe;
 	if
 	:: t == TABLE ->
@@ -63,7 +68,7 @@ top:
 		:: else
 		fi;
 		UNLOCK(lock[1])
-	:: t != TABLE && cuts != was -> goto top
+	:: t != TABLE && CUT_SINCE -> goto top
 	:: else
 	fi;
 	FINISH;

@@ -24,6 +24,7 @@
  * EMPTY_UNLOCKED        invalidate                  a zap passes an empty interior entry without its table's lock
  * CUT_UNNOTED           invalidate collapse harvest protect    a walk steps over a hole that came after it had the lock
  * CUT_NOTED_LATE        invalidate collapse harvest protect    `cuts` moves after the entry
+ * PASSED_BY_NUMBER      invalidate collapse harvest protect    a walk that took no lock compares `cuts` all the same
  * NO_STALE              invalidate free root        no look at the stale mark after taking a lock
  * NO_SEQ                invalidate                  a fault does not look at range and sequence under the lock
  * SEQ_AFTER_LOOKUP      invalidate                  the sequence is read after the page was looked up
@@ -35,6 +36,7 @@
  * SPLIT_FORGETS         collapse                    a table that a leaf was split into does not know of the leaf's size
  * MERGE_FORGETS         collapse                    the table above a merge does not know of what was below
  * MERGE_UNNOTED         collapse                    a walk steps over a leaf that came after it had the lock
+ * MERGE_ASKS_ABOVE      harvest                     range and sequence are looked at before the table to be merged is locked
  * BELOW_UNLOCKED        collapse                    a table is merged without its lock
  * FREE_BEFORE_FLUSH     invalidate collapse free    tables are let go before the flush
  * FREE_BEFORE_GRACE     free                        tables are let go before the grace period
@@ -105,6 +107,16 @@
 #else
 #define CUT(gone) cuts++; gone
 #endif
+#endif
+
+/*
+ * iter_cut(): may what this walk had left to be done below the entry stand in it now? A walk that passed the table
+ * without its lock cannot tell by the number, which moves before the entry does.
+ */
+#ifdef PASSED_BY_NUMBER
+#define CUT_SINCE (cuts != was)
+#else
+#define CUT_SINCE (passed || cuts != was)
 #endif
 
 /* tdpi_gather_owed(): who promises that nothing is reachable flushes what others owe. */
