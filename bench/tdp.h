@@ -13,7 +13,7 @@ struct tdp_vm {
 	struct tdp_mm *mm;
 	struct tdp_vcpu *vcpu[THREADS_MAX];
 	uint32_t slot;
-	uint64_t flushes, loads;
+	uint64_t loads;
 };
 
 #endif
