@@ -189,6 +189,8 @@ static inline bool tdpi_emu_is_gone(const struct emu_gone *g, tdp_pa_t pa)
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
+#define EMU_BEGUN 64 /* flushes begun and not waited for; one more is done there and then */
+
 struct tdp_emu {
 	struct tdp_emu_config cfg;
 	struct emu_gone gone;
@@ -196,7 +198,12 @@ struct tdp_emu {
 	pthread_mutex_t shared_lock; /* stands for every vCPU's lock when twins are checked */
 	struct tdp_emu_vcpu *vcpus;
 	struct tdp_emu_stats past;   /* of destroyed vCPUs; under list_lock */
-	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu, reloads;
+	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu, flush_begun, reloads;
+	struct emu_begun {
+		struct tdp_range range;
+		uint32_t levels;
+		bool used;
+	} begun[EMU_BEGUN]; /* flushes that were not waited for; under list_lock */
 };
 
 struct tdp_emu_vcpu {

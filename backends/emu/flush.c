@@ -105,12 +105,57 @@ static void drop_everywhere(struct tdp_emu *emu, bool unload)
 	emu_list_unlock(emu);
 }
 
+/* One that was begun. size 0: everything. */
+static void drop(struct tdp_emu *emu, struct tdp_range range, uint32_t levels)
+{
+	if (range.size)
+		drop_range(emu, range, levels);
+	else
+		drop_everywhere(emu, false);
+}
+
 static void op_flush_all(void *ctx)
 {
 	struct tdp_emu *emu = ctx;
 
 	__atomic_fetch_add(&emu->flush_all, 1, __ATOMIC_RELAXED);
 	drop_everywhere(emu, false);
+}
+
+/* As late as it may be: nothing is dropped before somebody waits for it. */
+static uint64_t op_flush_begin(void *ctx, struct tdp_range range, uint32_t levels)
+{
+	struct tdp_emu *emu = ctx;
+	uint64_t i = 0;
+
+	__atomic_fetch_add(&emu->flush_begun, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&emu->flush_range, range.size != 0, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&emu->flush_all, range.size == 0, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&emu->flush_leaves, levels != 0, __ATOMIC_RELAXED);
+	emu_list_lock(emu);
+	while (i < EMU_BEGUN && emu->begun[i].used)
+		i++;
+	if (i < EMU_BEGUN)
+		emu->begun[i] = (struct emu_begun){range, levels, true};
+	emu_list_unlock(emu);
+	if (i < EMU_BEGUN)
+		return i;
+	drop(emu, range, levels);
+	return EMU_BEGUN;
+}
+
+static void op_flush_wait(void *ctx, uint64_t token)
+{
+	struct tdp_emu *emu = ctx;
+	struct emu_begun b;
+
+	if (token >= EMU_BEGUN)
+		return;
+	emu_list_lock(emu);
+	b = emu->begun[token];
+	emu->begun[token].used = false;
+	emu_list_unlock(emu);
+	drop(emu, b.range, b.levels);
 }
 
 static void op_flush_vcpu(void *ctx, void *cookie, struct tdp_range range)
@@ -180,4 +225,6 @@ const struct tdp_backend_ops tdp_emu_backend = {
 	.flush_vcpu = op_flush_vcpu,
 	.reload = op_reload,
 	.flush_leaves = op_flush_leaves,
+	.flush_begin = op_flush_begin,
+	.flush_wait = op_flush_wait,
 };

@@ -47,6 +47,7 @@ int tdp_emu_stats(struct tdp_emu *emu, struct tdp_emu_stats *stats)
 	emu_list_unlock(emu);
 	sum.flush_range = __atomic_load_n(&emu->flush_range, __ATOMIC_RELAXED);
 	sum.flush_leaves = __atomic_load_n(&emu->flush_leaves, __ATOMIC_RELAXED);
+	sum.flush_begun = __atomic_load_n(&emu->flush_begun, __ATOMIC_RELAXED);
 	sum.flush_all = __atomic_load_n(&emu->flush_all, __ATOMIC_RELAXED);
 	sum.flush_vcpu = __atomic_load_n(&emu->flush_vcpu, __ATOMIC_RELAXED);
 	sum.reloads = __atomic_load_n(&emu->reloads, __ATOMIC_RELAXED);

@@ -69,6 +69,9 @@ struct tdp_root_view {
 	uint8_t pages; /* concatenated root pages, 1..16 */
 };
 
+/** Flushes that one thread has begun and not waited for (flush_begin below). */
+#define TDP_FLUSHES_BEGUN_MAX 4
+
 /**
  * A walker. `size` as compiled by the implementer; must outlive every mm that uses it.
  *
@@ -114,6 +117,25 @@ struct tdp_backend_ops {
 	 * NULL: flush_range is used. Not called without TDP_CAP_RANGE_FLUSH.
 	 */
 	void (*flush_leaves)(void *ctx, struct tdp_range range, uint32_t levels);
+	/**
+	 * Optional pair (both or none): a flush in two halves, so that a zap walks the next root while vCPUs flush
+	 * what it removed from the one before. flush_begin() asks for it and gives it a name, any number. When
+	 * flush_wait() has returned for that token, all is true that flush_leaves (levels not 0), flush_range (levels
+	 * 0) or flush_all (range.size 0) promise of a call at the time of flush_begin().
+	 *
+	 * Ordering: what the library wrote before flush_begin() is visible to whoever has served it; between the halves
+	 * a vCPU may serve it as early or as late as it likes. Other flushes and reloads come in between, and neither
+	 * wait for it nor replace it.
+	 * Context: no table lock held. flush_begin() waits for no vCPU, and can be called inside a read-side section;
+	 * flush_wait() is not, it may sleep until those that are in the guest have left.
+	 * Limits: one thread has TDP_FLUSHES_BEGUN_MAX outstanding at most, and waits for each of them once, in any
+	 * order, before its call of the library returns or gives way (env.yield); any number of threads do so at once.
+	 * Neither can fail: a flush_begin() that has no room to remember one does it there and then.
+	 * NULL: one of the flushes above for all roots; they are also used for what is left when the last one has been
+	 * walked, and where nothing is to do meanwhile.
+	 */
+	uint64_t (*flush_begin)(void *ctx, struct tdp_range range, uint32_t levels);
+	void (*flush_wait)(void *ctx, uint64_t token);
 };
 
 #ifdef __cplusplus

@@ -165,6 +165,7 @@ struct tdp_emu_stats {
 	uint64_t flush_range, flush_all, flush_vcpu, reloads;
 	uint64_t violations;
 	uint64_t flush_leaves; /* of flush_range: spared other levels, and the walk caches */
+	uint64_t flush_begun;  /* of range and all: done in flush_wait(), not before */
 };
 /** Sums over all vCPUs, living and destroyed. */
 TDP_API int tdp_emu_stats(struct tdp_emu *emu, struct tdp_emu_stats *stats);

@@ -190,6 +190,7 @@ struct tdp_stats {
 	uint64_t fault_prechecked;  /* RETRY before a look-up or a lock: invalidated already */
 	uint64_t flush_leaves;      /* of flush_range: could say of which levels (flush_leaves) */
 	uint64_t flush_op[TDP_OPS]; /* of all three: by the call that asked for it */
+	uint64_t flush_begun;       /* of range and all: in two halves, with work between them */
 };
 /** A snapshot; counters of running calls may be missing. */
 TDP_API int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats);

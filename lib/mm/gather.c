@@ -57,18 +57,29 @@ void tdpi_gather_table(struct tdpi_gather *g, struct tdpi_table *t)
 	tdpi_gather_push(g, t);
 }
 
+/* As the backend takes it. size 0: everything. */
+static struct tdp_range range_of(const struct tdp_mm *mm, tdpi_gfn_t start, tdpi_gfn_t end)
+{
+	uint64_t top = TDPI_BIT(mm->gpa_bits - TDP_PAGE_LG2);
+
+	/* A table at the top may span more than the guest-physical width (few entries of it used). */
+	end = tdpi_min64(end, top);
+	if (!(mm->caps.flags & TDP_CAP_RANGE_FLUSH) || (start == 0 && end == top))
+		return (struct tdp_range){0, 0};
+	return (struct tdp_range){start << TDP_PAGE_LG2, (end - start) << TDP_PAGE_LG2};
+}
+
 void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_t levels,
 		uint32_t causes)
 {
 	struct tdp_mm *mm = g->mm;
-	uint64_t top = TDPI_BIT(mm->gpa_bits - TDP_PAGE_LG2);
+	struct tdp_range r = range_of(mm, start, end);
 
 	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH);
-	/* A table at the top may span more than the guest-physical width (few entries of it used). */
-	end = tdpi_min64(end, top);
-	if (mm->caps.flags & TDP_CAP_RANGE_FLUSH && !(start == 0 && end == top)) {
-		struct tdp_range r = {start << TDP_PAGE_LG2, (end - start) << TDP_PAGE_LG2};
-
+	if (!r.size) {
+		mm->backend.flush_all(mm->backend_ctx);
+		tdpi_count(g->counts, flush_all, 1);
+	} else {
 		if (mm->backend.flush_leaves && levels != TDPI_LEVELS_ALL) {
 			mm->backend.flush_leaves(mm->backend_ctx, r, levels);
 			tdpi_count(g->counts, flush_leaves, 1);
@@ -76,17 +87,35 @@ void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_
 			mm->backend.flush_range(mm->backend_ctx, r);
 		}
 		tdpi_count(g->counts, flush_range, 1);
-	} else {
-		mm->backend.flush_all(mm->backend_ctx);
-		tdpi_count(g->counts, flush_all, 1);
 	}
 	tdpi_count_flush(g->counts, g->op, causes);
 }
 
+void tdpi_flush_begin(struct tdpi_gather *g)
+{
+	struct tdp_mm *mm = g->mm;
+	struct tdp_range r = range_of(mm, g->start, g->end);
+	uint32_t levels = r.size && g->levels != TDPI_LEVELS_ALL ? g->levels : 0;
+
+	tdpi_lockcheck(&mm->env, TDPI_CALL_FLUSH_BEGIN);
+	g->token[g->begun++] = mm->backend.flush_begin(mm->backend_ctx, r, levels);
+	tdpi_count(g->counts, flush_begun, 1);
+	tdpi_count(g->counts, flush_all, r.size == 0);
+	tdpi_count(g->counts, flush_range, r.size != 0);
+	tdpi_count(g->counts, flush_leaves, levels != 0);
+	tdpi_count_flush(g->counts, g->op, g->causes);
+	tdpi_gather_reset_range(g);
+}
+
+/* What is left now, while what was begun may be under way; then that. */
 static struct tdpi_flushed gather_flush(struct tdpi_gather *g)
 {
 	if (g->start < g->end && !g->quiet)
 		tdpi_flush(g, g->start, g->end, g->levels, g->causes);
+	while (tdpi_unlikely(g->begun)) {
+		tdpi_lockcheck(&g->mm->env, TDPI_CALL_FLUSH_WAIT);
+		g->mm->backend.flush_wait(g->mm->backend_ctx, g->token[--g->begun]);
+	}
 	return (struct tdpi_flushed){g->number};
 }
 

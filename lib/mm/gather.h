@@ -19,6 +19,10 @@
  * under its lock): its own level, once it was linked; what its parent had, if a leaf was split into it; and
  * everything, once tables below it were merged without a break. Nothing of an empty entry is cached unless the
  * table owes. Where a table was cut off, and for what others owe, everything is flushed.
+ *
+ * Ahead. A zap that goes on to the next root lets the backend begin the flush of the one before, and its finish waits
+ * for all that were begun: before anything is collected, completed or retired. Until then the tables owe. Without that,
+ * or when so many are outstanding, one flush is for all roots that are left.
  */
 #ifndef TDPI_MM_GATHER_H
 #define TDPI_MM_GATHER_H
@@ -40,8 +44,10 @@ struct tdpi_gather {
 	uint32_t causes;            /* bit per enum tdp_flush_cause */
 	bool quiet;                 /* nothing here can be reached by an MMU: no flush (teardown) */
 	uint32_t table_count;       /* subtrees waiting */
+	uint32_t begun;             /* flushes waited for in the finish */
 	uint64_t freed;             /* tables cut off since begin */
 	struct tdpi_table *tables;  /* roots of cut-off subtrees */
+	uint64_t token[TDP_FLUSHES_BEGUN_MAX];
 };
 
 /* Proof that what was gathered has been flushed. */
@@ -51,14 +57,21 @@ struct tdpi_flushed {
 
 /* Claim a ticket (waits while all are in use: before any lock). */
 void tdpi_gather_begin(struct tdpi_gather *g, struct tdp_mm *mm, enum tdp_op op);
-static inline void tdpi_gather_reset(struct tdpi_gather *g)
+/* Nothing to flush. */
+static inline void tdpi_gather_reset_range(struct tdpi_gather *g)
 {
 	g->start = 1;
 	g->end = 0;
 	g->levels = 0;
 	g->causes = 0;
+}
+
+static inline void tdpi_gather_reset(struct tdpi_gather *g)
+{
+	tdpi_gather_reset_range(g);
 	g->tables = NULL;
 	g->table_count = 0;
+	g->begun = 0;
 }
 
 /* For operations that remove nothing but may flush. */
@@ -83,7 +96,7 @@ void tdpi_gather_end(struct tdpi_gather *g);
 
 static inline bool tdpi_gather_idle(const struct tdpi_gather *g)
 {
-	return g->start >= g->end && !g->tables;
+	return g->start >= g->end && !g->table_count && !g->begun;
 }
 
 static inline void tdpi_gather_range(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end,
@@ -139,6 +152,16 @@ static inline void tdpi_gather_push(struct tdpi_gather *g, struct tdpi_table *t)
 /* One flush now (leaves, range or all, as the backend prefers). May be called with a table lock held. */
 void tdpi_flush(struct tdpi_gather *g, tdpi_gfn_t start, tdpi_gfn_t end, uint32_t levels,
 		uint32_t causes);
+/* Begin one, of all that was gathered. */
+void tdpi_flush_begin(struct tdpi_gather *g);
+
+/* Before an operation goes on with another root. No table lock held. */
+static inline void tdpi_gather_ahead(struct tdpi_gather *g)
+{
+	if (g->start < g->end && g->mm->backend.flush_begin && g->begun < TDP_FLUSHES_BEGUN_MAX)
+		tdpi_flush_begin(g);
+}
+
 /* Wait until no operation holds uncollected dirty bits that it cut off before this call. No lock held. */
 void tdpi_wait_collected(struct tdp_mm *mm);
 

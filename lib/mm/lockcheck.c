@@ -35,6 +35,8 @@ static const struct rule {
 	[TDPI_CALL_SYNCHRONIZE] = {"rcu.synchronize", SLOTS, OUTSIDE},
 	[TDPI_CALL_BARRIER] = {"rcu.barrier", 0, OUTSIDE},
 	[TDPI_CALL_FLUSH] = {"a flush", SLOTS | TICKET | TABLE, ANYWHERE},
+	[TDPI_CALL_FLUSH_BEGIN] = {"the beginning of a flush", SLOTS | TICKET, ANYWHERE},
+	[TDPI_CALL_FLUSH_WAIT] = {"waiting for a flush", SLOTS | TICKET, OUTSIDE},
 	[TDPI_CALL_COLLECTED] = {"waiting for dirty bits", TICKET, OUTSIDE},
 	[TDPI_AT_DROP] = {"the drop of a lock", 0, ANYWHERE},
 	[TDPI_AT_SECTION_END] = {"the end of a read-side section", SLOTS | TICKET, ANYWHERE},

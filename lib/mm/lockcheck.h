@@ -40,6 +40,8 @@ enum tdpi_locking {
 	TDPI_CALL_SYNCHRONIZE,
 	TDPI_CALL_BARRIER,
 	TDPI_CALL_FLUSH,
+	TDPI_CALL_FLUSH_BEGIN,
+	TDPI_CALL_FLUSH_WAIT,
 	TDPI_CALL_COLLECTED,
 	/* Where something must have been left, or taken. */
 	TDPI_AT_DROP,

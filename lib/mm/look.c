@@ -317,6 +317,7 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	stats->resolves = c.resolves;
 	stats->flush_range = c.flush_range;
 	stats->flush_leaves = c.flush_leaves;
+	stats->flush_begun = c.flush_begun;
 	stats->flush_all = c.flush_all;
 	stats->flush_vcpu = c.flush_vcpu;
 	stats->mmio = c.mmio;

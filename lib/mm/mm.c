@@ -71,7 +71,7 @@ static int check_backend(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 	int ret;
 
 	if (o->flags || !o->probe || !o->root_load || !o->flush_range || !o->flush_all ||
-	    !o->reload)
+	    !o->reload || !o->flush_begin != !o->flush_wait)
 		return TDP_EINVAL;
 	mm->engine = tdpi_engine_of(cfg->format);
 	if (!mm->engine)

@@ -70,7 +70,7 @@ struct tdpi_cache {
 struct tdpi_counts {
 	uint64_t faults[TDP_FAULT_OUTCOMES];
 	uint64_t fault_errors, fault_fast, fault_prechecked, resolves;
-	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu;
+	uint64_t flush_range, flush_leaves, flush_all, flush_vcpu, flush_begun;
 	uint64_t flush_cause[TDP_FLUSH_CAUSES], flush_op[TDP_OPS];
 	uint64_t leaves[TDP_LEVELS_MAX]; /* differences: may wrap below zero, sums are exact */
 	uint64_t tables[TDP_LEVELS_MAX];

@@ -41,9 +41,11 @@ void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, 
 {
 	struct tdp_mm *mm = b->op.mm;
 
-	/* Invalid roots too: their leaves still point at memory that is about to go. One flush is for all. */
+	/* Invalid roots too: their leaves still point at memory that is about to go. */
 	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_ALL)
 	{
+		/* vCPUs can flush what the root before this one owes while we walk; else one flush is for all. */
+		tdpi_gather_ahead(&b->op.gather);
 		tdpi_limit_root(&b->op);
 		mm->engine->zap(&b->op, root, span, flags, cut_level);
 		if (high)

@@ -152,7 +152,10 @@ static inline struct test_vm *spied_vm(void **state, const struct test_vm_option
 	spy.ops.flush_all = spy_flush_all;
 	spy.ops.flush_vcpu = spy_flush_vcpu;
 	spy.ops.reload = spy_reload;
-	spy.ops.flush_leaves = NULL; /* ranges only: fewer ways to look at */
+	/* Fewer ways to look at. */
+	spy.ops.flush_leaves = NULL;
+	spy.ops.flush_begin = NULL;
+	spy.ops.flush_wait = NULL;
 	if (change)
 		change(&spy.ops);
 	vm->cfg.backend = &spy.ops;

@@ -3,8 +3,8 @@
  * Owed flushes (A4b): one leaf table that stays, several removals under way in it at once.
  *
  * Shows: a zap that returns takes with it every translation of its frames that there was when it locked the table,
- * whoever removed it; a filler never makes a second translation of a frame, although ranges are flushed out of order
- * and tickets are used again.
+ * whoever removed it; a filler never makes a second translation of a frame, although ranges are flushed out of order,
+ * flushes are begun and waited for much later, and tickets are used again.
  *
  * Bounds: two frames, two zaps of one frame or of both, one of them twice (ticket numbers go on), two faults, each on
  * either frame, each with new memory; an MMU.
@@ -35,7 +35,7 @@ proctype zap(byte me, rounds)
 {
 	byte g, nr = 1;
 	byte old0, old1; /* ghosts: first versions that came after the looks */
-	bool flush0, flush1, both;
+	bool flush0, flush1, begun0, begun1, both;
 
 	do
 	:: rounds == 0 -> break
@@ -69,14 +69,27 @@ proctype zap(byte me, rounds)
 		UNLOCK(lock);
 		if
 		:: rounds > 0 /* not now: the walk was thrown back to the root (iter_stale()) */
-		:: flush0 || flush1 -> /* tdpi_gather_finish() */
+		:: rounds > 0 && (flush0 || flush1) -> /* tdpi_gather_ahead() */
+			begun0 = begun0 || flush0;
+			begun1 = begun1 || flush1;
+			flush0 = false;
+			flush1 = false
+		:: flush0 || flush1 || begun0 || begun1 -> /* tdpi_gather_finish() */
 			atomic {
 				if :: flush0 -> tlb[0] = 0; flush0 = false :: else fi;
 				if :: flush1 -> tlb[1] = 0; flush1 = false :: else fi
 			};
+#ifndef NO_BEGUN_WAIT
+			atomic { /* as late as can be */
+				if :: begun0 -> tlb[0] = 0 :: else fi;
+				if :: begun1 -> tlb[1] = 0 :: else fi
+			};
+#endif
+			begun0 = false;
+			begun1 = false;
 			COMPLETE(me);
 			GONE
-		:: !flush0 && !flush1 -> GONE
+		:: !flush0 && !flush1 && !begun0 && !begun1 -> GONE
 		fi
 	od
 }

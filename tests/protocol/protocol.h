@@ -30,6 +30,7 @@
  * SEQ_AFTER_LOOKUP      invalidate                  the sequence is read after the page was looked up
  * NO_TAKEOVER           invalidate owed collapse harvest protect    what others owe is left to them
  * FILLER_IGNORES_OWED   invalidate owed             an empty entry is filled whatever its table owes
+ * NO_BEGUN_WAIT         owed                        a ticket is completed while a flush that was begun is under way
  * FORGET_REMOVALS       owed                        a filler that has flushed once does not see a removal after that
  * OVERWRITE_NARROW      owed                        who overwrites an unfinished ticket flushes his own range only
  * SPLIT_FORGETS         collapse                    a table that a leaf was split into does not know of the leaf's size

@@ -75,6 +75,25 @@ static void flush_all(void *ctx)
 	flush(ctx, range_of(0, 0), TDP_GATE_FLUSH_ALL);
 }
 
+static uint64_t flush_begin(void *ctx, struct tdp_range range, uint32_t levels)
+{
+	struct gated *g = ctx;
+	uint64_t token = 0;
+
+	(void)levels;
+	if (tdp_gate_flush_begin(g->gate, range, 0, &token) != TDP_OK)
+		test_violation(&g->vm.env, "tdp_gate_flush_begin");
+	return token;
+}
+
+static void flush_wait(void *ctx, uint64_t token)
+{
+	struct gated *g = ctx;
+
+	if (tdp_gate_flush_wait(g->gate, token) != TDP_OK)
+		test_violation(&g->vm.env, "tdp_gate_flush_wait");
+}
+
 static void flush_vcpu(void *ctx, void *cookie, struct tdp_range range)
 {
 	struct gated *g = ctx;
@@ -221,6 +240,8 @@ static void manage(struct gated *g, struct test_rand *rand, uint64_t *copy)
 		break;
 	case 2:
 		must(g, "invalidate", tdp_roots_invalidate(mm));
+		if (test_one_in(rand, 2)) /* a zap has several roots to flush for */
+			break;
 		must(g, "reclaim", tdp_roots_reclaim(mm, 0));
 		test_rcu_run();
 		break;
@@ -261,6 +282,8 @@ static void gated_open(struct gated *g, const struct test_format *fmt)
 		.flush_all = flush_all,
 		.flush_vcpu = flush_vcpu,
 		.reload = reload,
+		.flush_begin = flush_begin,
+		.flush_wait = flush_wait,
 	};
 	vm->cfg.backend = &g->ops;
 	vm->cfg.backend_ctx = g;
@@ -282,13 +305,16 @@ static void gated_open(struct gated *g, const struct test_format *fmt)
 static void gated_close(struct gated *g)
 {
 	struct tdp_gate_stats stats = {.size = (uint32_t)sizeof(stats)};
+	struct tdp_stats mm = {.size = (uint32_t)sizeof(mm)};
 	uint32_t id;
 
 	assert_int_equal(tdp_gate_stats(g->gate, &stats), TDP_OK);
-	print_message("  %llu entries, %llu accesses after a kick, %llu flushes, %llu kicks\n",
+	assert_int_equal(tdp_stats(g->vm.mm, &mm), TDP_OK);
+	print_message("  %llu entries, %llu accesses after a kick, %llu flushes, %llu kicks, "
+		      "%llu begun\n",
 		      (unsigned long long)atomic_load(&g->entries),
 		      (unsigned long long)atomic_load(&g->late), (unsigned long long)stats.flushes,
-		      (unsigned long long)stats.kicks);
+		      (unsigned long long)stats.kicks, (unsigned long long)mm.flush_begun);
 	assert_true(atomic_load(&g->late) > 0 && stats.lazy > 0);
 	assert_int_equal(tdp_slot_find(g->vm.mm, 0, g->paged, &id, NULL), TDP_OK);
 	assert_int_equal(tdp_slot_remove(g->vm.mm, id), TDP_OK);

@@ -429,6 +429,26 @@ static void call_flush(struct scene *s)
 	tdpi_flush(&g, 0, 1, TDPI_LEVELS_ALL, 0);
 }
 
+static void call_flush_begin(struct scene *s)
+{
+	struct tdpi_counts counts = {0};
+	struct tdpi_gather g;
+
+	tdpi_gather_begin_flush_only(&g, s->mm, &counts, TDP_OP_ZAP);
+	tdpi_gather_range(&g, 0, 1, TDPI_LEVELS_ALL, TDP_FLUSH_OWED);
+	tdpi_gather_ahead(&g);
+}
+
+static void call_flush_wait(struct scene *s)
+{
+	struct tdpi_counts counts = {0};
+	struct tdpi_gather g;
+
+	tdpi_gather_begin_flush_only(&g, s->mm, &counts, TDP_OP_ZAP);
+	g.token[g.begun++] = s->mm->backend.flush_begin(s->mm->backend_ctx, range_of(0, 0), 0);
+	tdpi_gather_finish(&g);
+}
+
 static void call_collected(struct scene *s)
 {
 	tdpi_wait_collected(s->mm);
@@ -468,6 +488,8 @@ static const struct call {
 	{call_synchronize, "rcu.synchronize", "S", false},
 	{call_barrier, "rcu.barrier", "", false},
 	{call_flush, "a flush", "TSK", true},
+	{call_flush_begin, "the beginning of a flush", "SK", true},
+	{call_flush_wait, "waiting for a flush", "SK", false},
 	{call_collected, "waiting for dirty bits", "K", false},
 	{at_begin, "the beginning of a call", "", false},
 	{at_return, "the end of a call", "", false},

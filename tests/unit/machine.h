@@ -190,6 +190,7 @@ struct spy {
 	bool sync;          /* the walker does not snoop: table_sync is wanted */
 	bool no_local;      /* it cannot flush one vCPU alone */
 	bool no_levels;     /* nor leaves of some levels */
+	bool halves;        /* it knows flushes in two halves */
 	uint32_t bbm_level; /* arm64 */
 	uint32_t clear_caps;
 	void *(*phys_to_virt)(void *priv, tdp_pa_t pa);
@@ -197,12 +198,15 @@ struct spy {
 	const struct tdp_rcu_ops *rcu;
 	/* Asked before the walker does it: */
 	void (*on_flush)(struct spy *spy, struct tdp_range range);
+	void (*on_begin)(struct spy *spy, struct tdp_range range); /* size 0: everything */
+	void (*on_wait)(struct spy *spy);
 	void (*on_vcpu_flush)(struct spy *spy, struct tdp_range range);
 	void (*on_reload)(struct spy *spy);
 	void (*on_load)(struct spy *spy); /* may set load_status */
 	void (*on_sync)(struct spy *spy, const void *va, uint64_t len);
 	void *arg;
 	_Atomic uint64_t loads, flushing_loads, ranges, alls, reloads, syncs;
+	_Atomic uint64_t begun, waited; /* halves of flushes */
 	_Atomic uint32_t
 		levels; /* of the latest flush that only concerned leaves; 0: the latest did not */
 	_Atomic int load_status; /* what root_load answers, if not 0 */
@@ -269,6 +273,27 @@ static inline void spy_flush_all(void *ctx)
 	tdp_emu_backend.flush_all(spy->vm.emu);
 }
 
+static inline uint64_t spy_flush_begin(void *ctx, struct tdp_range range, uint32_t levels)
+{
+	struct spy *spy = ctx;
+
+	atomic_fetch_add(&spy->begun, 1);
+	atomic_store(&spy->levels, levels);
+	if (spy->on_begin)
+		spy->on_begin(spy, range);
+	return tdp_emu_backend.flush_begin(spy->vm.emu, range, levels);
+}
+
+static inline void spy_flush_wait(void *ctx, uint64_t token)
+{
+	struct spy *spy = ctx;
+
+	if (spy->on_wait)
+		spy->on_wait(spy);
+	tdp_emu_backend.flush_wait(spy->vm.emu, token);
+	atomic_fetch_add(&spy->waited, 1);
+}
+
 static inline void spy_flush_vcpu(void *ctx, void *cookie, struct tdp_range range)
 {
 	struct spy *spy = ctx;
@@ -325,6 +350,8 @@ static inline void spy_up(struct spy *spy, void **state, const struct test_vm_op
 		.reload = spy_reload,
 		.table_sync = spy->sync ? spy_table_sync : NULL,
 		.flush_leaves = spy->no_levels ? NULL : spy_flush_leaves,
+		.flush_begin = spy->halves ? spy_flush_begin : NULL,
+		.flush_wait = spy->halves ? spy_flush_wait : NULL,
 	};
 	vm->cfg.env = &spy->env;
 	vm->cfg.backend = &spy->ops;
