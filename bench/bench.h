@@ -92,7 +92,7 @@ struct question {
 	bool asked;                /* bench_shape.asked */
 	bool slow;                 /* for EPT only, unless another format is asked for */
 	unsigned detail;           /* of questions with a measure() of their own */
-	uint64_t max_entries;      /* 0: any */
+	uint64_t max_entries;      /* 0: any; a guest that was asked for by -m may have more */
 	double aim_ns, aim_ratio;  /* 0: none */
 	const struct question *of; /* the one that several threads are asked */
 	/* NULL: bench_measure() */

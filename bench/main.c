@@ -133,7 +133,7 @@ static bool size_fits(const struct question *q, const struct size *size, unsigne
 		return false;
 	if ((size->growth && !q->growth) || (size->cold && q->hot_only))
 		return false;
-	if (q->max_entries && size->bytes >> size->page_lg2 > q->max_entries)
+	if (q->max_entries && !wish.bytes && size->bytes >> size->page_lg2 > q->max_entries)
 		return false;
 	return (wish.format < 0 || (unsigned)wish.format == format) &&
 	       (!wish.page_lg2 || wish.page_lg2 == size->page_lg2) &&
