@@ -48,7 +48,18 @@ const struct question age_questions[] = {
 		.before = MAPPED | IDLE | DIRTY | KEPT,
 		.after = LEFT_ALL | ALL_OLD | DONE_NONE,
 		.levels = LEVEL_ANY,
+		.aim_ratio = 1.5,
+	},
+	{
+		.name = "age_idle",
+		.variant = "above",
+		.op = BENCH_AGE,
+		.floor = FLOOR_SCAN,
+		.before = MAPPED | IDLE | DIRTY | KEPT,
+		.after = LEFT_ALL | ALL_OLD | DONE_NONE,
+		.levels = LEVEL_ANY,
 		.growth = true,
+		.above = true,
 		.aim_ratio = 0.02,
 	},
 	{

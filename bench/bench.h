@@ -89,7 +89,7 @@ struct question {
 	bool once;   /* told is the time of the call, not of an entry */
 	bool growth; /* also asked for several sizes in between */
 	bool hot_only;
-	bool asked;                /* bench_shape.asked */
+	bool asked, above;         /* of bench_shape */
 	bool slow;                 /* for EPT only, unless another format is asked for */
 	unsigned detail;           /* of questions with a measure() of their own */
 	uint64_t max_entries;      /* 0: any; a guest that was asked for by -m may have more */

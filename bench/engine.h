@@ -20,6 +20,7 @@ struct bench_shape {
 	unsigned page_lg2; /* 12, 21 or 30: how large pages are mapped */
 	unsigned threads;  /* that will call */
 	int asked; /* where a page lies is asked about at each fault; else it is linear, as said above */
+	int above; /* aging may rely on what the MMU sets above the leaves */
 	uint64_t bytes, pa;
 };
 
@@ -81,6 +82,7 @@ struct bench_engine {
 	const char *name;
 	unsigned formats; /* bit f: enum bench_format f */
 	int asks;         /* knows what to do with shape.asked */
+	unsigned above;   /* formats for which it knows what to do with shape.above */
 	int (*create)(const struct bench_shape *shape, void **vm);
 	void (*destroy)(void *vm);
 	/* 0, or a number that says what went wrong. Called on threads between enter() and leave(). */

@@ -72,6 +72,7 @@ void subject_open(struct subject *b, const struct bench_engine *engine, const st
 {
 	*b = (struct subject){.engine = engine, .q = q, .s = s, .shape = s->shape};
 	b->shape.asked = q->asked;
+	b->shape.above = q->above;
 	b->entries = b->shape.bytes >> b->shape.page_lg2;
 	pick_pages(b);
 	b->bitmap = zeroed(b->shape.bytes / (64 * 4 * KIB) + 1, 8);
@@ -341,6 +342,6 @@ bool subject_possible(const struct bench_engine *engine, const struct question *
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if (q->before & needs[i].before && !engine->op[needs[i].op])
 			return false;
-	return engine->asks >= q->asked && engine->op[q->op] && engine->op[BENCH_ZAP] &&
-	       engine->formats >> shape->format & 1;
+	return engine->asks >= q->asked && (engine->above >> shape->format & 1) >= q->above &&
+	       engine->op[q->op] && engine->op[BENCH_ZAP] && engine->formats >> shape->format & 1;
 }

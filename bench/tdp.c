@@ -98,6 +98,7 @@ static int vm_setup(struct tdp_vm *vm)
 	cfg.env = env();
 	cfg.backend = &walker;
 	cfg.backend_ctx = vm;
+	cfg.flags = vm->shape.above ? TDP_MM_AGE_TABLES : 0;
 	if (vm->shape.asked) {
 		desc.backing = &memory;
 		desc.backing_arg = vm;
@@ -458,6 +459,7 @@ const struct bench_engine tdp_engine = {
 	.name = "libtdp",
 	.formats = 1u << BENCH_EPT | 1u << BENCH_NPT | 1u << BENCH_S2,
 	.asks = 1,
+	.above = 1u << BENCH_EPT | 1u << BENCH_NPT,
 	.create = create,
 	.destroy = destroy,
 	.op = {[BENCH_FAULT] = fault,           [BENCH_LOOKUP] = lookup,

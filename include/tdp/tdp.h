@@ -45,6 +45,18 @@ struct tdp_vcpu;
 #define TDP_MM_NO_MMIO_CACHE 0x08u
 /** Slot removal invalidates all roots instead of zapping the slot's range. */
 #define TDP_MM_SLOT_ZAP_ALL 0x10u
+/**
+ * Aging passes idle subtrees by: where the MMU sets Accessed in the entries that point to tables, too (EPT and NPT,
+ * with hardware A/D; else TDP_ENOTSUP). The answers are those that looking at every leaf would give.
+ *
+ * A call that clears, and finds that nothing was used in a table that it looked at from end to end, clears Accessed
+ * above it: one flush (TDP_FLUSH_AGE) for the call, of all such tables (one more each time it gives way). The next call
+ * looks at all of them once more; from then on each costs one entry, or nothing below a larger subtree that is idle,
+ * until it is used. Tables in use cost no flush; one with MMIO entries never counts as idle. A fault that maps or
+ * changes something goes once more over the entries above it. Of clearing calls that run at once, one finds what is
+ * idle.
+ */
+#define TDP_MM_AGE_TABLES 0x20u
 
 struct tdp_mm_config {
 	uint32_t size;
@@ -419,7 +431,8 @@ TDP_API int tdp_dirty_mark(struct tdp_mm *mm, uint32_t slot, uint64_t first_page
 
 /**
  * Clear Accessed in the range and count pages (of any size) that were young. No flush (unless
- * configured): a page whose translation a TLB still holds can look old. Only valid roots.
+ * configured, and but for TDP_MM_AGE_TABLES): a page whose translation a TLB still holds can look old.
+ * Only valid roots.
  * young may be NULL. Returns 1 if any was young, else 0, or a status.
  */
 TDP_API int tdp_age(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, uint64_t *young);

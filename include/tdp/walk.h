@@ -125,7 +125,7 @@ enum tdp_flush_cause {
 	TDP_FLUSH_BREAK = 4,      /* break-before-make */
 	TDP_FLUSH_OWED = 5,       /* somebody else's removal was not flushed yet */
 	TDP_FLUSH_ROOT = 6,       /* roots invalidated or newly loaded */
-	TDP_FLUSH_AGE = 7,        /* configured */
+	TDP_FLUSH_AGE = 7,        /* configured, or subtrees turned out idle */
 	TDP_FLUSH_LOCAL = 8,      /* one vCPU, after a permission was given */
 };
 #define TDP_FLUSH_CAUSES 9

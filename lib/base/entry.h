@@ -151,6 +151,15 @@ static inline uint64_t tdpi_entry_clear(tdpi_entry_t *ref, uint64_t bits)
 }
 
 /*
+ * Set bits, as an MMU does on its way: legal without the lock, and only if the entry still is what *old says; false:
+ * it is not, *old says what it is.
+ */
+static inline bool tdpi_entry_touch(tdpi_entry_t *ref, uint64_t *old, uint64_t bits)
+{
+	return tdpi_cas_acq_rel(&ref->word, old, *old | bits);
+}
+
+/*
  * Nobody can reach this table: it is being filled. So a plain store does, and compilers may make vectors of a loop:
  * what comes after is ordered by the publication (A1), what came before by a grace period (A2).
  */

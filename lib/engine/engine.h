@@ -90,7 +90,8 @@ struct tdpi_map {
 	uint64_t leaf;         /* … and what it says */
 };
 
-enum tdpi_age_mode { TDPI_AGE_CLEAR = 1, TDPI_AGE_FIRST = 2 };
+/* MARK: may change tdpi_table.idle, and nobody else meanwhile. */
+enum tdpi_age_mode { TDPI_AGE_CLEAR = 1, TDPI_AGE_FIRST = 2, TDPI_AGE_MARK = 4 };
 struct tdpi_age {
 	unsigned mode;    /* bits of enum tdpi_age_mode */
 	uint64_t young;   /* out: leaves found young */
@@ -100,8 +101,8 @@ struct tdpi_age {
 
 struct tdpi_engine {
 	uint32_t format, index_lg2, leaf_levels, levels_max, gpa_bits_max, pa_bits_max;
-	uint32_t fault_tables; /* the most that one fault can take from the vCPU's cache */
-	bool ad_always;
+	uint32_t fault_tables;   /* the most that one fault can take from the vCPU's cache */
+	bool ad_always, table_a; /* FMT_AD_ALWAYS; FMT_TABLE_A is there */
 
 	/* Geometry and registers; any context. */
 	int (*levels)(unsigned gpa_bits, unsigned forced);

@@ -9,7 +9,7 @@
 #ifndef TDPI_ENGINE_HUGE_H
 #define TDPI_ENGINE_HUGE_H
 
-#include "engine/set.h"
+#include "engine/idle.h"
 
 #define MAP_AGAIN 0x7fff /* not an outcome: the tree changed under us, walk again */
 
@@ -329,7 +329,9 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
 	below = table_below(op->mm, s.e, level);
 	if (!tdpi_table_lock(op->mm, tdpi_table_of(op->mm, s.ref), &l))
 		return 0;
-	if (tdpi_entry_load(s.ref) == s.e && tdpi_table_lock(op->mm, below, &lb)) {
+	/* An MMU may have set A in it meanwhile. */
+	if ((tdpi_entry_load(s.ref) | FMT_TABLE_A) == (s.e | FMT_TABLE_A) &&
+	    tdpi_table_lock(op->mm, below, &lb)) {
 		/* Asked with both locked: who walks by may only take the one below (A4). */
 		done = !tdpi_invalidated(op->mm, gfn, level_pages(level), seq) &&
 		       !tdpi_load_acquire(&root->invalid) && mergeable(op->mm, below, pa, &leaf);
@@ -339,6 +341,7 @@ static int collapse(struct tdpi_op *op, struct tdp_root *root, unsigned level, t
 	}
 	tdpi_table_unlock(op->mm, l);
 	if (done) {
+		note_used(op->mm, l.t);
 		tdpi_gather_push(&op->gather, below);
 		tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDPI_LEVELS_ALL,
 				  TDP_FLUSH_TABLE);

@@ -50,6 +50,7 @@ const struct tdpi_engine FMT_NS(engine) = {
 	.pa_bits_max = FMT_PA_BITS_MAX,
 	.fault_tables = FAULT_TABLES,
 	.ad_always = FMT_AD_ALWAYS,
+	.table_a = FMT_TABLE_A != 0,
 	.levels = instance_levels,
 	.root_pages = instance_root_pages,
 	.root_hw = instance_root_hw,

@@ -48,6 +48,13 @@ static inline struct tdpi_table *table_below(const struct tdp_mm *mm, uint64_t e
 	return tdpi_table_at(mm, fmt_pa(e, level));
 }
 
+/* Has nobody used what is below a TABLE entry since it was seen to be all old (engine/idle.h)? */
+static inline bool table_idle(const struct tdp_mm *mm, uint64_t e, unsigned level)
+{
+	return FMT_TABLE_A && !(e & FMT_TABLE_A) &&
+	       tdpi_load_relaxed(&table_below(mm, e, level)->idle);
+}
+
 /* Where a walk for one address has come to. The table is tdpi_table_of(ref). */
 struct spot {
 	tdpi_entry_t *ref;
@@ -224,8 +231,11 @@ static inline bool iter_pass(struct iter *it)
 	return true;
 }
 
-/* From the current table's entry over it->next on: the next child table, or up, or the end. */
-static inline bool iter_move(struct iter *it)
+/*
+ * From the current table's entry over it->next on: the next child table, or up, or the end. used: only what may have
+ * been used, which is a constant where it is asked for.
+ */
+TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, bool used)
 {
 	unsigned top = it->root->level;
 
@@ -240,10 +250,12 @@ static inline bool iter_move(struct iter *it)
 			if (fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
 				e = iter_thaw(it, ref);
 			if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE) {
-				iter_enter(it, table_below(it->mm, e, it->level), it->level - 1);
-				return true;
-			}
-			if (tdpi_unlikely(iter_cut(it))) {
+				if (!used || !table_idle(it->mm, e, it->level)) {
+					iter_enter(it, table_below(it->mm, e, it->level),
+						   it->level - 1);
+					return true;
+				}
+			} else if (tdpi_unlikely(iter_cut(it))) {
 				iter_enter(it, root_table(it->root, it->next), top);
 				return true;
 			}
@@ -272,7 +284,7 @@ static inline bool iter_move(struct iter *it)
 }
 
 /* The root's table, or the first on the way down in which the range is more than a part of one table below. */
-static inline void iter_start(struct iter *it)
+TDPI_ALWAYS_INLINE void iter_start(struct iter *it, bool used)
 {
 	struct spot s = spot_top(it->root, it->next);
 	tdpi_gfn_t last = it->end - 1;
@@ -281,22 +293,34 @@ static inline void iter_start(struct iter *it)
 	while (it->direct && s.level > it->min_level &&
 	       last - it->next < level_pages(s.level) - 1 &&
 	       it->next >> level_shift(s.level) == last >> level_shift(s.level) &&
-	       fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE)
+	       fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE &&
+	       !(used && table_idle(it->mm, s.e, s.level)))
 		s = spot_in(tdpi_entries_at(it->mm, fmt_pa(s.e, s.level)), s.level - 1, it->next);
 	it->fresh = false;
 	iter_enter(it, tdpi_table_of(it->mm, s.ref), s.level);
 }
 
-/* Step to the next table to visit; false: the range is done. Inside a read section. */
-static inline bool iter_table(struct iter *it)
+TDPI_ALWAYS_INLINE bool iter_step(struct iter *it, bool used)
 {
 	if (it->next >= it->end)
 		return false;
 	if (it->fresh) {
-		iter_start(it);
+		iter_start(it, used);
 		return true;
 	}
-	return iter_move(it);
+	return iter_move(it, used);
+}
+
+/* Step to the next table to visit; false: the range is done. Inside a read section. */
+static inline bool iter_table(struct iter *it)
+{
+	return iter_step(it, false);
+}
+
+/* The same, past idle subtrees. */
+static inline bool iter_used(struct iter *it)
+{
+	return iter_step(it, true);
 }
 
 static inline bool iter_need_resched(const struct iter *it)

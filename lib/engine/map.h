@@ -159,6 +159,8 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 	if (ret >= 0)
 		found_leaf(m, l, s.ref);
 	tdpi_table_unlock(op->mm, l);
+	if (ret == TDP_FAULT_FIXED)
+		note_used(op->mm, m->at);
 	if (ret >= 0)
 		flush_local(op, m->gfn, s.level);
 	return ret;
@@ -337,6 +339,8 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 	m->next = gfn;
 	m->writable = fmt_perm(m->leaf, level, op->mm->ad) & TDP_W;
 	tdpi_table_unlock(op->mm, l);
+	if (ret == TDP_FAULT_FIXED)
+		note_used(op->mm, l.t);
 	/* Nothing was there: nothing can be cached. */
 	if (m->raised && ret >= 0 && ret != MAP_AGAIN)
 		flush_local(op, start, level);

@@ -435,12 +435,16 @@ static bool look_run(struct tdpi_span span, struct tdpi_age *age, const struct i
 static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 	       struct tdpi_age *age)
 {
+	bool used = FMT_TABLE_A && tdpi_unlikely(op->mm->flags & TDP_MM_AGE_TABLES);
+	struct idle_walk idle = {.marks = used && age->mode & TDPI_AGE_MARK};
 	struct iter it;
 
 	iter_begin(&it, op, root, span, 0);
-	while (iter_table(&it)) {
+	while (used ? iter_used(&it) : iter_table(&it)) {
+		uint64_t young = age->young;
 		bool there = true;
 
+		idle_enter(&idle, op, &it);
 		if (!(FMT_LEAF_LEVELS >> it.level & 1))
 			;
 		else if (!(age->mode & TDPI_AGE_CLEAR)) {
@@ -452,10 +456,13 @@ static int age(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 			there = BY_LEVEL(age_run, &it, op, span, age, NULL);
 		}
 		if (there)
-			iter_breathe(&it, op);
+			idle_done(&idle, op, &it, age->young == young);
 		else
 			iter_stale(&it);
+		if (!there || iter_breathe(&it, op))
+			idle_forget(&idle);
 	}
+	idle_end(&idle, op, &it);
 	return TDP_OK;
 }
 

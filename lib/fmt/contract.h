@@ -79,6 +79,8 @@ struct tdpi_root_geom {
  *   FMT_PA_BITS_MAX    widest output
  *   FMT_ROOT_PAGES_MAX 1, or 16 with concatenation
  *   FMT_AD_ALWAYS      1 when the MMU's A and D cannot be switched off (NPT)
+ *   FMT_TABLE_A        the Accessed bit of entries that point to tables, which the MMU sets there when it sets it in
+ *                      leaves; 0: there is none. fmt_table() has it set, as no walk then has to
  *   FMT_EXEC_ONLY      1 when X without R exists
  *   FMT_EXEC_BY_MODE   1 when XS and XU can differ. Words with both or none mean the same for an MMU that
  *                      does not tell modes apart

@@ -144,8 +144,10 @@ static int pick_rest(struct tdp_mm *mm, const struct tdp_mm_config *cfg)
 	bool x86 = cfg->format == TDP_FMT_EPT || cfg->format == TDP_FMT_NPT;
 
 	if (cfg->flags & ~(TDP_MM_NO_HW_AD | TDP_MM_SCRUB | TDP_MM_FLUSH_ON_AGE |
-			   TDP_MM_NO_MMIO_CACHE | TDP_MM_SLOT_ZAP_ALL))
+			   TDP_MM_NO_MMIO_CACHE | TDP_MM_SLOT_ZAP_ALL | TDP_MM_AGE_TABLES))
 		return TDP_EINVAL;
+	if (cfg->flags & TDP_MM_AGE_TABLES && !(mm->engine->table_a && mm->ad & TDPI_HW_A))
+		return TDP_ENOTSUP;
 	if (cfg->max_roots > 256 ||
 	    (cfg->mmio_gen_bits && (cfg->mmio_gen_bits < 3 || cfg->mmio_gen_bits > 16)))
 		return TDP_EINVAL;

@@ -48,7 +48,7 @@ struct tdpi_table {
 	uint16_t cuts;     /* tables cut off or merged here: a walk that had passed looks again */
 	uint16_t removals; /* so far: tells a filler that its flush was in time */
 	uint8_t cached;    /* levels of the leaves that vCPUs can have cached here (mm/gather.h) */
-	uint8_t reserved;
+	uint8_t idle; /* while A of the parent entry is clear: nothing below is young (engine/idle.h) */
 	uint64_t gfn; /* of entry 0 */
 	tdp_role_t role;
 	uint64_t owed;        /* ticket of the latest removal, 0: none ever (mm/gather.h) */
@@ -219,6 +219,8 @@ struct tdp_mm {
 	_Alignas(TDPI_LINE) uint32_t vcpus_lock;
 	uint32_t vcpu_count;
 	struct tdp_vcpu *vcpus;
+
+	uint32_t marking; /* range.c: an age call that may change tdpi_table.idle is running */
 
 	_Alignas(TDPI_LINE) struct tdpi_counts counts; /* of operations that belong to no vCPU */
 	uint64_t stalls[TDP_STALL_BUCKETS];            /* how long faults waited, by powers of 2 */

@@ -233,7 +233,11 @@ void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 		    struct tdpi_age *age)
 {
 	struct tdp_mm *mm = b->op.mm;
+	/* One call at a time, which flushes before another may rely on it (I1). Nobody waits. */
+	bool marks = mm->flags & TDP_MM_AGE_TABLES && age->mode & TDPI_AGE_CLEAR &&
+		     tdpi_xchg_acquire(&mm->marking, 1u) == 0;
 
+	age->mode |= marks ? TDPI_AGE_MARK : 0;
 	/* Only valid roots: what an invalid one says is about memory as it was. */
 	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_VALID)
 	{
@@ -242,6 +246,11 @@ void tdpi_age_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 			tdpi_rcu_unlock(mm);
 			break;
 		}
+	}
+	if (marks) {
+		tdpi_gather_finish(&b->op.gather);
+		tdpi_store_release(&mm->marking, 0u);
+		age->mode &= ~(unsigned)TDPI_AGE_MARK;
 	}
 }
 

@@ -40,6 +40,7 @@ struct world {
 	void (*build)(void); /* the program's part of setup(): slots, mappings, loaded vCPUs */
 	int (*judge)(void);  /* its part of check() */
 	bool roots_matter;   /* their reference counts are steps */
+	uint32_t mm_flags;   /* TDP_MM_*, besides those of the format */
 	uint64_t orders;     /* of all programs */
 };
 
@@ -177,6 +178,7 @@ static inline void ignore_bookkeeping(void)
 static inline int world_setup(void *arg)
 {
 	struct test_vm_options opts = {.cpus = 2,
+				       .mm_flags = w.mm_flags,
 				       .chunk_lg2 = TEST_CHUNK_SMALL,
 				       .host = tdp_explore_env,
 				       .rcu = &tdp_rcu_explore};
@@ -184,6 +186,7 @@ static inline int world_setup(void *arg)
 			      .build = w.build,
 			      .judge = w.judge,
 			      .roots_matter = w.roots_matter,
+			      .mm_flags = w.mm_flags,
 			      .orders = w.orders};
 	int ret;
 
@@ -231,6 +234,7 @@ struct world_program {
 	bool (*wanted)(const struct test_format *fmt); /* NULL: every format */
 	uint32_t preemptions;                          /* 0: all orders */
 	bool roots_matter;
+	uint32_t mm_flags;
 };
 
 /* Every order; TDP_EXPLORE_REPLAY=schedule repeats one, TDP_EXPLORE_MAX bounds their number. */
@@ -257,6 +261,7 @@ static inline struct tdp_explore_result world_explore(const struct test_format *
 	w.build = p->build;
 	w.judge = p->judge;
 	w.roots_matter = p->roots_matter;
+	w.mm_flags = p->mm_flags;
 	ret = tdp_explore(&config, &program, &result);
 	if (ret && ret != TDP_EIO)
 		fail_msg("%s: %d", p->name, ret);

@@ -29,6 +29,7 @@ static const struct traits traits = {
 	 */
 	.meanings = 4 * 2 * 16 * 3 * ((32 + 18 + 21) + (32 + 18) + (40 + 18)),
 	.pa_field = UINT64_C(0x000ffffffffff000),
+	.table_a = 1 << 8, /* SDM vol. 3C, tables 29-1, 29-3, 29-5, 29-7 */
 };
 
 /* 29.3.2: an entry is present if any of bits 2:0 is 1, with mode-based execute control any of 10, 2:0. */

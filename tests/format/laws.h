@@ -31,6 +31,7 @@ struct traits {
 	unsigned ad_count;
 	unsigned meanings; /* leaves that for_each() finds: counted by hand */
 	uint64_t pa_field; /* address bits of a word, 0: not to be checked */
+	uint64_t table_a;  /* Accessed of entries that point to tables, 0: none */
 };
 static const struct traits traits;
 /* Would an MMU take this word for a translation or a table? */
@@ -293,6 +294,30 @@ static void test_tables(void **state)
 	}
 }
 
+/* A12: Accessed of a table can be cleared and is set again, and is no other bit's meaning. */
+static void test_accessed_tables(void **state)
+{
+	(void)state;
+	assert_int_equal(FMT_TABLE_A, traits.table_a);
+	for (unsigned level = 1; level < traits.levels_max; level++) {
+		uint64_t pa = pa_at(0, UINT64_C(0x123456789abcdef0));
+		uint64_t e = fmt_table(pa, level), unused = e & ~FMT_TABLE_A;
+
+		assert_int_equal(e & FMT_TABLE_A, FMT_TABLE_A);
+		assert_int_equal(fmt_kind(unused, level), TDP_ENTRY_TABLE);
+		assert_int_equal(fmt_pa(unused, level), pa);
+		assert_true(mmu_present(unused, level));
+		assert_true(fmt_valid(unused, level, traits.pa_bits));
+		for (unsigned i = 0; i < traits.ad_count; i++) {
+			unsigned ad = traits.ads[i];
+			bool sets = ad & TDPI_HW_A || traits.ad_always;
+
+			assert_int_equal(fmt_perm(unused, level, ad), TDP_RWX);
+			assert_int_equal(fmt_volatile(unused, level, ad), sets ? FMT_TABLE_A : 0);
+		}
+	}
+}
+
 /* E13, A07: aging and touching. */
 static void law_age(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr a)
 {
@@ -544,8 +569,9 @@ static void test_live_change(void **state)
 	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                           \
 		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses),            \
 		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),                      \
-		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),                       \
-		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),                     \
-		cmocka_unit_test(test_valid), cmocka_unit_test(test_live_change)
+		cmocka_unit_test(test_accessed_tables), cmocka_unit_test(test_aging),              \
+		cmocka_unit_test(test_writes), cmocka_unit_test(test_hardware),                    \
+		cmocka_unit_test(test_split), cmocka_unit_test(test_valid),                        \
+		cmocka_unit_test(test_live_change)
 
 #endif

@@ -25,6 +25,7 @@ static const struct traits traits = {
 	/* Per type, SW bits and level: 2 (X) * 2 (A) * (3, and 2 if W). */
 	.meanings = 3 * 16 * 3 * 20,
 	.pa_field = UINT64_C(0x000ffffffffff000),
+	.table_a = 1 << 5, /* APM vol. 2, 5.4.1 */
 };
 
 static bool mmu_present(uint64_t e, unsigned level)

@@ -10,6 +10,7 @@
  *   free         cut-off of a subtree, retirement, grace period, reuse of pages
  *   harvest      dirty bits: harvests beside all that moves them
  *   protect      write protection beside all that takes W, or a leaf, away without having flushed
+ *   idle         aging that skips what nobody used, an MMU that keeps pointers to tables
  *   root         roots: invalid, stopped, torn; who loads one and who still holds one
  *   new_root     a root that is made while an invalidation runs (store buffers)
  *   range        the words of the running invalidations as a fault reads them (order of loads)
@@ -47,6 +48,12 @@
  * COLLECT_BEFORE_FLUSH  harvest                     the MMU can still set D in what was read
  * PLAIN_STORE           harvest                     a live entry is changed by load and store
  * LEAF_TRUSTED          harvest protect             a leaf without W is taken for one that nobody writes through
+ * IDLE_UNFLUSHED        idle                        A of an interior entry is cleared without a flush
+ * IDLE_AT_ONCE          idle                        no second look between that flush and the first skip
+ * IDLE_LATE             idle                        the mark of earlier idleness goes after A
+ * MARKS_BY_ANY          idle                        calls that run at once all make marks
+ * YOUNG_UNTOLD          idle                        software makes a leaf young and sets no A above it
+ * TOLD_FROM_ABOVE       idle                        it sets A from the root down
  * TORN_BEFORE_STOPPED   root                        teardown begins when a root is invalid
  * TORN_UNSEEN           root                        teardown does not look whether a late fault was there
  * TORN_TWICE            root                        each of two teardowns drops the mm's reference
