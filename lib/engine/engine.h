@@ -77,17 +77,18 @@ struct tdpi_map {
 	unsigned level; /* wanted; lowered where smaller tables exist */
 	uint32_t prot;  /* of the backing */
 	uint32_t access;
-	bool prefetch;         /* present entries stay as they are; new ones are old */
-	bool young;            /* … new ones are young all the same */
-	bool hold_write;       /* new ones do not get W yet */
-	uint32_t mmio_gen;     /* fast: the current MMIO generation */
-	uint64_t seq;          /* snapshot from before the backing was looked up */
-	struct tdpi_table *at; /* of this section: fast went down to here; NULL: nowhere */
-	tdpi_gfn_t next;       /* out: first frame behind what was handled */
-	bool writable;         /* out: W was granted */
-	bool raised;           /* out: a leaf that was there changed */
-	unsigned leaf_level;   /* out, for FIXED and SPURIOUS: where the leaf is … */
-	uint64_t leaf;         /* … and what it says */
+	bool prefetch;     /* present entries stay as they are; new ones are old */
+	bool young;        /* … new ones are young all the same */
+	bool hold_write;   /* new ones do not get W yet */
+	uint32_t mmio_gen; /* fast: the current MMIO generation */
+	uint64_t seq;      /* snapshot from before the backing was looked up */
+	tdpi_entry_t *at;  /* of this section: fast went down to here; NULL: nowhere */
+	unsigned at_level;
+	tdpi_gfn_t next;     /* out: first frame behind what was handled */
+	bool writable;       /* out: W was granted */
+	bool raised;         /* out: a leaf that was there changed */
+	unsigned leaf_level; /* out, for FIXED and SPURIOUS: where the leaf is … */
+	uint64_t leaf;       /* … and what it says */
 };
 
 /* MARK: may change tdpi_table.idle, and nobody else meanwhile. */

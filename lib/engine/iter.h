@@ -79,6 +79,15 @@ static inline struct spot spot_top(const struct tdp_root *root, tdpi_gfn_t gfn)
 	return s;
 }
 
+/* A host that finds its tables by a hook. By itself, so that the walk of all others calls nothing. */
+static TDPI_COLD struct spot spot_down_by_hook(const struct tdp_mm *mm, struct spot s,
+					       tdpi_gfn_t gfn, unsigned level)
+{
+	while (s.level > level && fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE)
+		s = spot_in(tdpi_entries_at(mm, fmt_pa(s.e, s.level)), s.level - 1, gfn);
+	return s;
+}
+
 /*
  * Down to `level`, or to the first entry over gfn that is no table. No metadata is touched on the way: one load for
  * each level.
@@ -86,8 +95,10 @@ static inline struct spot spot_top(const struct tdp_root *root, tdpi_gfn_t gfn)
 static inline struct spot spot_down(const struct tdp_mm *mm, struct spot s, tdpi_gfn_t gfn,
 				    unsigned level)
 {
+	if (tdpi_unlikely(mm->env.phys_to_virt != NULL))
+		return spot_down_by_hook(mm, s, gfn, level);
 	while (s.level > level && fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE)
-		s = spot_in(tdpi_entries_at(mm, fmt_pa(s.e, s.level)), s.level - 1, gfn);
+		s = spot_in(tdpi_entries_linear(mm, fmt_pa(s.e, s.level)), s.level - 1, gfn);
 	return s;
 }
 

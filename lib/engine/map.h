@@ -103,10 +103,10 @@ static inline bool settle_owed(struct tdpi_op *op, struct tdpi_locked l, tdpi_gf
 }
 
 /* For the one who asked for the fault's result. */
-static inline void found_leaf(struct tdpi_map *m, struct tdpi_locked l, const tdpi_entry_t *ref)
+static inline void found_leaf(struct tdpi_map *m, const tdpi_entry_t *ref, unsigned level)
 {
 	m->leaf = tdpi_entry_load(ref);
-	m->leaf_level = l.t->level;
+	m->leaf_level = level;
 }
 
 /* ---- fast: no backing needed ---- */
@@ -149,18 +149,20 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 	struct tdpi_locked l;
 	int ret;
 
-	m->at = tdpi_table_of(op->mm, s.ref);
+	m->at = s.ref;
+	m->at_level = s.level;
 	if (fmt_kind(s.e, s.level) == TDP_ENTRY_MMIO && !slot &&
 	    fmt_mmio_gen(s.e, s.level) == m->mmio_gen)
 		return TDP_FAULT_MMIO;
-	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF || !fault_lock(op, m->at, &l))
+	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF ||
+	    !fault_lock(op, tdpi_table_of(op->mm, s.ref), &l))
 		return TDP_ENOENT;
 	ret = fast_locked(op, l, s.ref, slot, m);
 	if (ret >= 0)
-		found_leaf(m, l, s.ref);
+		found_leaf(m, s.ref, s.level);
 	tdpi_table_unlock(op->mm, l);
 	if (ret == TDP_FAULT_FIXED)
-		note_used(op->mm, m->at);
+		note_used(op->mm, l.t);
 	if (ret >= 0)
 		flush_local(op, m->gfn, s.level);
 	return ret;
@@ -168,20 +170,28 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 
 /* ---- map: the leaf's content is known ---- */
 
-static inline struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_map *m,
-					   tdpi_gfn_t gfn, unsigned level, bool present)
+/*
+ * What all leaves of a run have in common. Asked once, under the lock of the table: who changes slot or logging takes
+ * that lock before relying on it.
+ */
+static inline struct tdpi_leaf_in run_in(const struct tdpi_map *m, unsigned level)
 {
-	struct tdpi_leaf_in in = {
+	return (struct tdpi_leaf_in){
 		.prot = m->prot,
 		.readonly = tdpi_slot_readonly(m->slot),
-		.write_tracked = tdpi_slot_tracked(m->slot, gfn),
 		.logging = tdpi_slot_log(m->slot) != TDP_LOG_OFF,
 		.write = m->access & TDP_W,
-		.old = m->prefetch && !m->young && !present,
+		.old = m->prefetch && !m->young,
 		.hold_write = m->hold_write,
 		.level = level,
 	};
+}
 
+/* … and of one of them. */
+static inline struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct tdpi_map *m,
+					   struct tdpi_leaf_in in, tdpi_gfn_t gfn)
+{
+	in.write_tracked = tdpi_slot_tracked(m->slot, gfn);
 	return tdpi_leaf_attr(&in, mm->ad, FMT_AF_FAULT);
 }
 
@@ -190,11 +200,14 @@ static inline struct tdpi_attr wanted_attr(const struct tdp_mm *mm, const struct
  * place and keep what the MMU set. Other memory: refused, somebody forgot to invalidate.
  */
 static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-		      struct tdpi_map *m, tdpi_gfn_t gfn, uint64_t pa)
+		      struct tdpi_map *m, struct tdpi_leaf_in in, tdpi_gfn_t gfn, uint64_t pa)
 {
-	unsigned level = l.t->level, ad = op->mm->ad;
-	struct tdpi_attr want = wanted_attr(op->mm, m, gfn, level, true), have, to;
+	unsigned level = in.level, ad = op->mm->ad;
+	struct tdpi_attr want, have, to;
 	uint64_t old = tdpi_entry_load(ref), e;
+
+	in.old = false;
+	want = wanted_attr(op->mm, m, in, gfn);
 
 	if (fmt_pa(old, level) != pa)
 		return TDP_EEXIST;
@@ -230,37 +243,35 @@ static inline tdp_pa_t map_pa(const struct tdp_mm *mm, const struct tdpi_map *m,
 }
 
 /* One entry under its table's lock. */
-static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-		     struct tdpi_map *m, tdpi_gfn_t gfn)
+TDPI_ALWAYS_INLINE int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				 struct tdpi_map *m, const struct tdpi_leaf_in *in, tdpi_gfn_t gfn)
 {
-	unsigned level = l.t->level;
-	uint64_t old = tdpi_entry_load(ref), pa;
+	unsigned level = in->level;
+	uint64_t old = tdpi_entry_load(ref), pa = map_pa(op->mm, m, gfn);
+	enum tdp_entry_kind kind = fmt_kind(old, level);
 	struct tdpi_attr a;
 	int ret = TDP_FAULT_FIXED;
 
-	pa = map_pa(op->mm, m, gfn);
-	switch (fmt_kind(old, level)) {
-	case TDP_ENTRY_LEAF:
+	if (tdpi_unlikely(kind == TDP_ENTRY_LEAF)) {
 		if (m->prefetch)
 			return TDP_FAULT_SPURIOUS;
-		ret = remap_leaf(op, l, ref, m, gfn, pa);
+		ret = remap_leaf(op, l, ref, m, *in, gfn, pa);
 		m->raised = true;
-		break;
-	case TDP_ENTRY_TABLE: return MAP_AGAIN;
-	default:
-		a = wanted_attr(op->mm, m, gfn, level, false);
+	} else if (tdpi_unlikely(kind == TDP_ENTRY_TABLE)) {
+		return MAP_AGAIN;
+	} else {
+		a = wanted_attr(op->mm, m, *in, gfn);
 		if (old == fmt_empty_young(level) && !a.accessed) {
-			struct tdpi_map again =
-				*m; /* hot before it was unmapped, hot again (A08) */
+			struct tdpi_leaf_in again = *in;
 
-			again.young = true;
-			a = wanted_attr(op->mm, &again, gfn, level, false);
+			again.old = false; /* hot before it was unmapped, hot again (A08) */
+			a = wanted_attr(op->mm, m, again, gfn);
 		}
-		if (a.prot & TDP_W && tdpi_slot_log(m->slot))
+		if (in->logging && a.prot & TDP_W)
 			tdpi_slot_mark(m->slot, gfn, level_pages(level));
-		set_present(op, l, ref, old, fmt_leaf(pa, level, a, op->mm->ad));
+		set_present(op, l, ref, level, kind, fmt_leaf(pa, level, a, op->mm->ad), true);
 	}
-	if (ret >= 0 && tdpi_slot_log(m->slot) && m->access & TDP_W)
+	if (in->logging && ret >= 0 && m->access & TDP_W)
 		tdpi_slot_mark(m->slot, m->gfn, 1);
 	return ret;
 }
@@ -269,13 +280,14 @@ static int map_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref
  * Empty 4K entries in a row, to be filled without anybody asking for them: what the first one gets they all get, with
  * the next address. Pages that are tracked or owned are looked at one by one. The first frame that is not done.
  */
-static tdpi_gfn_t map_row(struct tdpi_op *op, struct tdpi_locked l, const struct tdpi_map *m,
-			  tdpi_gfn_t start, tdpi_gfn_t end)
+static tdpi_gfn_t map_row(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *first,
+			  const struct tdpi_map *m, const struct tdpi_leaf_in *in, tdpi_gfn_t start,
+			  tdpi_gfn_t end)
 {
-	tdpi_entry_t *first = tdpi_table_entries(op->mm, l.t) + entry_index(start, 0), *ref = first;
-	uint64_t e = fmt_leaf(map_pa(op->mm, m, start), 0, wanted_attr(op->mm, m, start, 0, false),
+	uint64_t e = fmt_leaf(map_pa(op->mm, m, start), 0, wanted_attr(op->mm, m, *in, start),
 			      op->mm->ad),
 		 empty = fmt_empty(0);
+	tdpi_entry_t *ref = first;
 
 	if (!m->prefetch || tdpi_load_acquire(&m->slot->tracked) ||
 	    tdpi_load_acquire(&m->slot->owner))
@@ -294,27 +306,27 @@ static tdpi_gfn_t map_row(struct tdpi_op *op, struct tdpi_locked l, const struct
 	return start + (tdpi_gfn_t)(ref - first);
 }
 
-/* The locked table is the one at m->level: install the run. */
-static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
+/* The locked table is the one at m->level, ref its entry over m->gfn: install the run. */
+static int map_run(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, struct tdpi_map *m,
 		   struct owed_seen *seen)
 {
-	unsigned level = l.t->level, shift = level_shift(level);
-	tdpi_entry_t *entries = tdpi_table_entries(op->mm, l.t);
-	tdpi_gfn_t start = m->gfn >> shift << shift, gfn = start;
-	tdpi_gfn_t end = tdpi_min64(m->end, l.t->gfn + level_pages(level + 1));
+	unsigned level = l.t->level;
+	struct tdpi_leaf_in in = run_in(m, level);
+	uint64_t pages = level_pages(level);
+	tdpi_gfn_t start = m->gfn & ~(pages - 1), gfn = start, end = start + pages;
 	int ret = TDP_FAULT_SPURIOUS;
 
-	if (tdpi_invalidated(op->mm, start, tdpi_max64(end, start + level_pages(level)) - start,
-			     m->seq) ||
+	if (end < m->end)
+		end = tdpi_min64(m->end, l.t->gfn + level_pages(level + 1));
+	if (tdpi_invalidated(op->mm, start, end - start, m->seq) ||
 	    tdpi_load_acquire(&l.t->root->invalid)) {
 		tdpi_table_unlock(op->mm, l);
 		return TDP_FAULT_RETRY;
 	}
-	if (!settle_owed(op, l, start, tdpi_max64(end, start + level_pages(level)), seen))
+	if (!settle_owed(op, l, start, end, seen))
 		return MAP_AGAIN;
 	do {
-		tdpi_entry_t *ref = &entries[entry_index(gfn, level)];
-		int one = map_entry(op, l, ref, m, gfn);
+		int one = map_entry(op, l, ref, m, &in, gfn);
 
 		if (one == MAP_AGAIN && gfn > start)
 			break;
@@ -325,12 +337,14 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, struct tdpi_map *m,
 		if (one == TDP_FAULT_FIXED)
 			ret = one;
 		if (gfn == start)
-			found_leaf(m, l, ref);
-		gfn += level_pages(level);
+			found_leaf(m, ref, level);
+		gfn += pages;
+		ref++;
 		if (level == 0 && gfn < end) {
-			tdpi_gfn_t row = map_row(op, l, m, gfn, end);
+			tdpi_gfn_t row = map_row(op, l, ref, m, &in, gfn, end);
 
 			ret = row > gfn ? TDP_FAULT_FIXED : ret;
+			ref += row - gfn;
 			gfn = row;
 		}
 		/* Level and ownership were looked at for the first leaf; each further one qualifies by itself. */
@@ -375,7 +389,8 @@ static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, str
 		return MAP_AGAIN;
 	}
 	init_child(t, child, ref, m->gfn, 0);
-	set_present(op, l, ref, old, fmt_table(tdpi_table_pa(op->mm, child), level));
+	set_present(op, l, ref, level, fmt_kind(old, level),
+		    fmt_table(tdpi_table_pa(op->mm, child), level), false);
 	tdpi_table_unlock(op->mm, l);
 	return 0;
 }
@@ -409,9 +424,10 @@ static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *r
 static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
 		    struct owed_seen *seen)
 {
-	struct spot s = m->at ? spot_in(tdpi_table_entries(op->mm, m->at), m->at->level, m->gfn)
-			      : spot_top(root, m->gfn);
+	struct spot s = spot_top(root, m->gfn);
 
+	if (m->at)
+		s = (struct spot){m->at, tdpi_entry_load_table(m->at), m->at_level};
 	m->at = NULL;
 	for (;;) {
 		struct tdpi_locked l;
@@ -426,7 +442,7 @@ static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *
 		if (s.level == m->level) {
 			if (!fault_lock(op, t, &l))
 				return MAP_AGAIN;
-			return map_run(op, l, m, seen);
+			return map_run(op, l, s.ref, m, seen);
 		}
 		ret = map_descend(op, t, s.ref, s.e, m, seen);
 		if (ret || (fmt_kind(s.e, s.level) == TDP_ENTRY_LEAF && m->prefetch))

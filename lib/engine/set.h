@@ -16,32 +16,30 @@ static inline void table_add(struct tdpi_table *t, int n)
 	tdpi_store_relaxed(&t->present, (uint16_t)(t->present + n));
 }
 
-/* An empty or MMIO entry becomes a leaf or table, complete at once. */
-static inline void set_present(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-			       uint64_t old, uint64_t e)
+static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
 {
-	unsigned level = l.t->level;
+	if (tdpi_unlikely(mm->backend.table_sync != NULL))
+		mm->backend.table_sync(mm->backend_ctx, ref, sizeof(*ref));
+}
 
-	TDPI_ASSERT(fmt_perm(old, level, op->mm->ad) == 0);
-	if (fmt_kind(old, level) == TDP_ENTRY_MMIO) {
+/* An entry that was EMPTY or MMIO becomes a leaf or table, complete at once. */
+TDPI_ALWAYS_INLINE void set_present(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				    unsigned level, enum tdp_entry_kind was, uint64_t e, bool leaf)
+{
+	TDPI_ASSERT((was == TDP_ENTRY_EMPTY || was == TDP_ENTRY_MMIO) &&
+		    leaf == (fmt_kind(e, level) == TDP_ENTRY_LEAF));
+	if (tdpi_unlikely(was == TDP_ENTRY_MMIO)) {
 		l.t->mmio--;
 		tdpi_count(op->counts, mmio, -1);
 	} else {
 		table_add(l.t, 1);
 	}
 	tdpi_entry_publish(l, ref, e);
-	if (fmt_kind(e, level) == TDP_ENTRY_LEAF)
+	if (leaf)
 		tdpi_count(op->counts, leaves[level], 1);
 	else
 		tdpi_count(op->counts, tables[level - 1], 1);
-	if (tdpi_unlikely(op->mm->backend.table_sync != NULL))
-		op->mm->backend.table_sync(op->mm->backend_ctx, ref, sizeof(*ref));
-}
-
-static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
-{
-	if (tdpi_unlikely(mm->backend.table_sync != NULL))
-		mm->backend.table_sync(mm->backend_ctx, ref, sizeof(*ref));
+	sync_entry(op->mm, ref);
 }
 
 /* A leaf's Dirty bit is about to be forgotten: into the log, if anybody logs by Dirty bit. */

@@ -180,6 +180,8 @@ static inline uint64_t ept_save(uint64_t e)
 /* The inverse; nothing for a leaf that is not tracked. */
 static inline uint64_t ept_saved(uint64_t e)
 {
+	if (tdpi_likely(!(e & EPT_TRACKED)))
+		return 0;
 	return (e & EPT_SAVED_R) >> 58 | (e & EPT_SAVED_XS) >> 53 | (e & EPT_SAVED_XU) >> 47;
 }
 

@@ -318,18 +318,21 @@ static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
 
 int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_fault_result *result)
 {
-	struct tdp_fault f;
-	struct attempt a; /* not zeroed as a whole: that would cost as much as all the rest */
+	const struct tdp_fault *f = fault;
+	struct tdp_fault other; /* as an older or newer caller has it */
+	struct attempt a;       /* not zeroed as a whole: that would cost as much as all the rest */
 	struct tdpi_op op;
 	int ret;
 
 	if (!fault)
 		return TDP_EINVAL;
-	ret = tdpi_struct_copy(&f, sizeof(f), fault, fault->size ? fault->size : sizeof(f));
-	if (!ret && result && result->size != sizeof(*result))
-		ret = TDP_EINVAL;
-	if (!ret)
-		ret = fault_check(v, &f);
+	if (tdpi_unlikely(fault->size != sizeof(*f) && fault->size)) {
+		ret = tdpi_struct_copy(&other, sizeof(other), fault, fault->size);
+		if (ret)
+			return ret;
+		f = &other;
+	}
+	ret = result && result->size != sizeof(*result) ? TDP_EINVAL : fault_check(v, f);
 	if (!ret && tdpi_unlikely(v->cache.count < v->mm->engine->fault_tables))
 		ret = tdpi_cache_topup(v->mm, &v->cache, v->mm->engine->fault_tables);
 	if (ret)
@@ -341,9 +344,9 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 	a.vcpu = v;
 	a.root = v->root;
 	a.as_id = v->root->as_id;
-	a.map.gfn = f.gpa >> TDP_PAGE_LG2;
-	a.map.access = f.access;
-	a.map.prefetch = f.flags & TDP_FAULT_PREFETCH;
+	a.map.gfn = f->gpa >> TDP_PAGE_LG2;
+	a.map.access = f->access;
+	a.map.prefetch = f->flags & TDP_FAULT_PREFETCH;
 	a.map.young = false;
 	a.map.hold_write = false;
 	a.map.raised = false;
@@ -353,7 +356,7 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 	else
 		tdpi_count(&v->counts, fault_errors, 1);
 	if (result)
-		fill_result(&a, ret, f.gpa, result);
+		fill_result(&a, ret, f->gpa, result);
 	tdpi_lockcheck(&v->mm->env, TDPI_AT_RETURN);
 	return ret;
 }

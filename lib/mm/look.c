@@ -29,7 +29,6 @@ static int check_one(const struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa)
 
 int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, struct tdp_mapping *out)
 {
-	struct tdp_mapping leaf = {0};
 	struct tdp_root *root;
 	int ret = check_one(mm, as_id, gpa);
 
@@ -39,13 +38,9 @@ int tdp_translate(struct tdp_mm *mm, uint32_t as_id, tdp_gpa_t gpa, struct tdp_m
 		return TDP_EINVAL;
 	tdpi_rcu_lock(mm);
 	root = current_root(mm, as_id);
-	ret = root && mm->engine->translate(mm, root, gpa >> TDP_PAGE_LG2, &leaf) ? TDP_OK
-										  : TDP_ENOENT;
+	ret = root && mm->engine->translate(mm, root, gpa >> TDP_PAGE_LG2, out) ? TDP_OK
+										: TDP_ENOENT;
 	tdpi_rcu_unlock(mm);
-	if (!ret) {
-		leaf.size = out->size;
-		*out = leaf;
-	}
 	return ret;
 }
 

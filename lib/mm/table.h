@@ -31,12 +31,18 @@ static inline tdp_pa_t tdpi_table_pa(const struct tdp_mm *mm, const struct tdpi_
 	return (uint64_t)(uintptr_t)va + mm->pa_offset;
 }
 
+/* pa comes out of an entry that this mm wrote, and the host has no hook for it. */
+static inline tdpi_entry_t *tdpi_entries_linear(const struct tdp_mm *mm, tdp_pa_t pa)
+{
+	return (tdpi_entry_t *)(uintptr_t)(pa - mm->pa_offset);
+}
+
 /* pa comes out of an entry that this mm wrote. */
 static inline tdpi_entry_t *tdpi_entries_at(const struct tdp_mm *mm, tdp_pa_t pa)
 {
 	if (tdpi_unlikely(mm->env.phys_to_virt != NULL))
 		return mm->env.phys_to_virt(mm->env.priv, pa & ~mm->encrypt_mask);
-	return (tdpi_entry_t *)(uintptr_t)(pa - mm->pa_offset);
+	return tdpi_entries_linear(mm, pa);
 }
 
 static inline struct tdpi_table *tdpi_table_at(const struct tdp_mm *mm, tdp_pa_t pa)
