@@ -50,6 +50,28 @@ static inline void cached_everywhere(void)
 			must(guest(cpu, page(n), TDP_W), "map");
 }
 
+/* The last page of a table and the first of the next: a walk over both comes to them from above. */
+static inline struct tdp_range border(void)
+{
+	struct tdp_range r = {w.gpa + w.block - TEST_PAGE, 2 * TEST_PAGE};
+
+	return r;
+}
+
+/* Nothing in the second: so the walk has work above both, and locks. */
+static inline void hole_beyond_border(void)
+{
+	linear_slot(2 * w.block, TDP_SLOT_FORCE_4K);
+	for (unsigned cpu = 0; cpu < 2; cpu++)
+		must(guest(cpu, border().start, TDP_W), "map");
+}
+
+static inline void border_cached(void)
+{
+	hole_beyond_border();
+	must(guest(0, border().start + TEST_PAGE, TDP_W), "map");
+}
+
 static inline void huge_page(void)
 {
 	linear_slot(w.block, 0);
@@ -178,6 +200,19 @@ static inline void zaps_block(void *arg)
 {
 	(void)arg;
 	must(tdp_zap(w.vm.mm, 0, block(), 0), "zap");
+}
+
+static inline void zaps_border_and_reuses(void *arg)
+{
+	(void)arg;
+	must(tdp_zap(w.vm.mm, 0, border(), 0), "zap");
+	reuse(PA + w.block - TEST_PAGE);
+}
+
+static inline void guest1_looks_at_border(void *arg)
+{
+	(void)arg;
+	access_once(1, border().start, TDP_R);
 }
 
 static inline void zaps_block_and_reuses(void *arg)
