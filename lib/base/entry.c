@@ -39,3 +39,25 @@ unsigned tdpi_entries_clear(struct tdpi_locked l, tdpi_entry_t *e, unsigned n, u
 	}
 	return (unsigned)(end - first);
 }
+
+/* Mostly all of eight have them, or none. */
+uint64_t tdpi_entries_with(const tdpi_entry_t *e, unsigned n, uint64_t bits)
+{
+	uint64_t with = 0;
+
+	for (unsigned i = 0; i < n; i += 8, e += 8) {
+		uint64_t word, all = ~(uint64_t)0, any = 0, byte = 0;
+
+#define X(k) word = tdpi_entry_load_quiet(&e[k]), all &= word, any |= word;
+		TDPI_EIGHT(X)
+#undef X
+		if ((all & bits) == bits)
+			byte = 0xff;
+		else if ((any & bits) == bits)
+			for (unsigned k = 0; k < 8; k++)
+				byte |= (uint64_t)((~tdpi_entry_load_quiet(&e[k]) & bits) == 0)
+					<< k;
+		with |= byte << i;
+	}
+	return with;
+}

@@ -141,6 +141,9 @@ static inline uint64_t tdpi_entry_clear(struct tdpi_locked l, tdpi_entry_t *ref,
 unsigned tdpi_entries_clear(struct tdpi_locked l, tdpi_entry_t *e, unsigned n, uint64_t have,
 			    uint64_t settled, uint64_t bits);
 
+/* Which of n entries (a multiple of 8, at most 64) have all of `bits`? Bit by bit, each as it is. */
+uint64_t tdpi_entries_with(const tdpi_entry_t *e, unsigned n, uint64_t bits);
+
 /*
  * Set bits, as an MMU does on its way: legal without the lock, and only if the entry still is what *old says; false:
  * it is not, *old says what it is.

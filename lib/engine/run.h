@@ -73,7 +73,7 @@ TDPI_ALWAYS_INLINE void run_flush(struct run *r, unsigned i, unsigned n)
 	r->last = i + n - 1;
 }
 
-/* What has these bits is a leaf that the MMU looks at; 0: nothing tells. */
+/* What has these bits is a leaf that the MMU looks at; 0: nothing tells. A dirty leaf of that level has them. */
 TDPI_ALWAYS_INLINE uint64_t leaf_bits(unsigned ad, unsigned level)
 {
 	return level > 0 ? 0 : fmt_settled(ad) & ~(fmt_a_bits(level) | fmt_d_bits(level));

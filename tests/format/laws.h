@@ -418,6 +418,8 @@ static void law_hardware(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 		assert_int_equal(want, 0);
 	else if (level == 0 && fmt_settled(ad)) /* what guests use most is among them */
 		assert_false(a.accessed && a.dirty && a.prot & TDP_R);
+	if (level == 0 && fmt_settled(ad) && fmt_dirty(e, level))
+		assert_true(settled_but_ad(e, ad));
 	if (want) {
 		b = a;
 		b.accessed = true;

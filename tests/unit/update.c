@@ -70,6 +70,28 @@ static void entries_cleared_together_are_alike(void **state)
 	}
 }
 
+/* Of tables that nobody changes: bit by bit, whether all of eight have what is asked for, or some, or none. */
+static void entries_with_all_of_the_bits(void **state)
+{
+	static const uint64_t patterns[] = {0, ~UINT64_C(0), UINT64_C(0xff00ff0012345681)};
+	struct tdpi_locked l = {NULL};
+
+	(void)state;
+	for (size_t row = 0; row < ARRAY_LEN(patterns); row++) {
+		uint64_t some = UINT64_C(0x8421f00f0ff0a5a5), want = patterns[row];
+		tdpi_entry_t e[64];
+
+		for (unsigned i = 0; i < 64; i++)
+			tdpi_entry_publish(l, &e[i],
+					   want >> i & 1   ? 0xf3
+					   : some >> i & 1 ? 0xf1
+							   : 0xf2);
+		assert_int_equal(tdpi_entries_with(e, 64, 3), want);
+		assert_int_equal(tdpi_entries_with(e, 16, 3), want & 0xffff);
+		assert_int_equal(tdpi_entries_with(e, 64, 0xf0), ~UINT64_C(0));
+	}
+}
+
 struct race {
 	struct test_vm *vm;
 	uint32_t cpu;
@@ -674,6 +696,7 @@ int main(void)
 	static const struct test_case cases[] = {
 		TEST_CASE_IF(a_lost_update_changes_nothing, first_format),
 		TEST_CASE_IF(entries_cleared_together_are_alike, first_format),
+		TEST_CASE_IF(entries_with_all_of_the_bits, first_format),
 		TEST_CASE(racing_faults_count_once),
 		TEST_CASE(the_second_fault_counts_nothing),
 		TEST_CASE_IF(clearing_accessed_keeps_dirty, sets_dirty),
