@@ -4,7 +4,7 @@
 #define TDPI_ENGINE_INSTANCE_H
 
 #include "engine/look.h"
-#include "engine/map.h"
+#include "engine/mmio.h"
 #include "engine/track.h"
 #include "engine/zap.h"
 

@@ -242,6 +242,23 @@ static inline bool iter_pass(struct iter *it)
 	return true;
 }
 
+/* The first of the current table's entries [*at, end) below which a walk goes on: its word, and *at; 0: none. */
+TDPI_ALWAYS_INLINE uint64_t iter_skip(const struct iter *it, uint64_t *at, uint64_t end, bool used)
+{
+	const tdpi_entry_t *ref = it->entries + (*at & (ENTRIES - 1));
+
+	for (; *at < end; ++*at, ref++) {
+		uint64_t e = tdpi_entry_load_table(ref);
+
+		if (FMT_BBM && fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
+			e = iter_thaw(it, ref);
+		if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE &&
+		    !(used && table_idle(it->mm, e, it->level)))
+			return e;
+	}
+	return 0;
+}
+
 /*
  * From the current table's entry over it->next on: the next child table, or up, or the end. used: only what may have
  * been used, which is a constant where it is asked for.
@@ -252,35 +269,28 @@ TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, bool used)
 
 	for (;;) {
 		unsigned shift = level_shift(it->level);
-		tdpi_gfn_t base = it->next >> (shift + FMT_INDEX_LG2);
+		uint64_t first = it->next >> shift, at = first,
+			 behind = (first | (ENTRIES - 1)) + 1, e = 0;
 
-		while (it->level > it->min_level) {
-			const tdpi_entry_t *ref = it->entries + entry_index(it->next, it->level);
-			uint64_t e = tdpi_entry_load_table(ref);
-
-			if (fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
-				e = iter_thaw(it, ref);
-			if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE) {
-				if (!used || !table_idle(it->mm, e, it->level)) {
-					iter_enter(it, table_below(it->mm, e, it->level),
-						   it->level - 1);
-					return true;
-				}
-			} else if (tdpi_unlikely(iter_cut(it))) {
+		/* Of a table of the lowest level all was visited. */
+		if (it->level <= it->min_level)
+			at = behind;
+		else
+			e = iter_skip(it, &at, tdpi_min64(behind, ((it->end - 1) >> shift) + 1),
+				      used);
+		if (at > first) {
+			if (it->level > it->min_level && tdpi_unlikely(iter_cut(it))) {
 				iter_enter(it, root_table(it->root, it->next), top);
 				return true;
 			}
-			it->next = ((it->next >> shift) + 1) << shift;
-			if (it->next >= it->end)
-				return false;
-			if (it->next >> (shift + FMT_INDEX_LG2) != base)
-				goto up;
+			it->next = at << shift;
 		}
-		/* A table of the lowest level: all of it was visited. */
-		it->next = (base + 1) << (shift + FMT_INDEX_LG2);
+		if (e) {
+			iter_enter(it, table_below(it->mm, e, it->level), it->level - 1);
+			return true;
+		}
 		if (it->next >= it->end)
 			return false;
-	up:
 		/* Up to the first table that also covers it->next; the top one may be the next root page. */
 		do {
 			if (it->level == top) {

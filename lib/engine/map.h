@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Installing leaves: the fault path's two halves (fast: the leaf is there and only wants a permission or an
- * Accessed bit; map: the backing was looked up), MMIO entries, and the table count for populate.
+ * Accessed bit; map: the backing was looked up), and the table count for populate.
  * Template.
  *
  * Locks: one table at a time. Tables come from op->cache, filled before anything is locked; a walk that
@@ -395,6 +395,81 @@ static int grow(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, str
 	return 0;
 }
 
+/* Is all below an empty entry at level 1 populated, and alike? Who tracks or owns later moves seq before it walks. */
+static inline bool fills_table(const struct tdpi_map *m)
+{
+	return m->prefetch && m->level == 0 && !(m->gfn & (ENTRIES - 1)) &&
+	       m->end - m->gfn >= ENTRIES && !tdpi_load_acquire(&m->slot->tracked) &&
+	       !tdpi_load_acquire(&m->slot->owner);
+}
+
+/* Nobody can reach t: its leaves are written in no order, and nothing was there before. */
+static void fill_leaves(struct tdpi_op *op, struct tdpi_table *t, uint64_t e)
+{
+	tdpi_entry_t *entries = tdpi_table_entries(op->mm, t);
+
+	TDPI_POINT(WRITE, entries, TDP_PAGE_SIZE);
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		tdpi_entry_init(&entries[i], e);
+		e = fmt_next(e, 0);
+	}
+	tdpi_store_quiet(&t->present, (uint16_t)ENTRIES);
+	t->mmio = 0;
+	tdpi_count(op->counts, leaves[0], ENTRIES);
+	if (op->mm->backend.table_sync)
+		op->mm->backend.table_sync(op->mm->backend_ctx, entries,
+					   ENTRIES * sizeof(*entries));
+}
+
+static void link_full(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+		      struct tdpi_table *child, struct tdpi_map *m)
+{
+	struct tdpi_attr a = wanted_attr(op->mm, m, run_in(m, 0), m->gfn);
+
+	m->leaf_level = 0;
+	m->leaf = fmt_leaf(map_pa(op->mm, m, m->gfn), 0, a, op->mm->ad);
+	m->writable = a.prot & TDP_W;
+	m->next = m->gfn + ENTRIES;
+	fill_leaves(op, child, m->leaf);
+	init_child(l.t, child, ref, m->gfn, 0);
+	set_present(op, l, ref, 1, TDP_ENTRY_EMPTY, fmt_table(tdpi_table_pa(op->mm, child), 1),
+		    false);
+}
+
+/*
+ * A full table at the empty entry ref of t, as if it were one huge leaf: with the lock of the same table, and after the
+ * same questions as in map_run(), none of which has another answer for a part of it.
+ */
+static int map_full(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, struct tdpi_map *m,
+		    struct owed_seen *seen)
+{
+	struct tdpi_table *child = tdpi_cache_take(op->cache);
+	int ret = MAP_AGAIN;
+	struct tdpi_locked l;
+
+	if (!child)
+		return TDP_ENOMEM;
+	if (!fault_lock(op, t, &l))
+		goto out;
+	if (tdpi_invalidated(op->mm, m->gfn, ENTRIES, m->seq) ||
+	    tdpi_load_acquire(&t->root->invalid)) {
+		ret = TDP_FAULT_RETRY;
+	} else if (fmt_kind(tdpi_entry_load(ref), 1) == TDP_ENTRY_EMPTY) {
+		if (!settle_owed(op, l, m->gfn, m->gfn + ENTRIES, seen))
+			goto out;
+		link_full(op, l, ref, child, m);
+		child = NULL;
+		ret = TDP_FAULT_FIXED;
+	}
+	tdpi_table_unlock(op->mm, l);
+	if (ret == TDP_FAULT_FIXED)
+		note_used(op->mm, t);
+out:
+	if (child)
+		tdpi_cache_give(op->cache, child);
+	return ret;
+}
+
 /* Step over or remove what stands between us and a table at `level - 1`. 0: look at the entry again. */
 static int map_descend(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref, uint64_t e,
 		       struct tdpi_map *m, struct owed_seen *seen)
@@ -444,6 +519,8 @@ static int map_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *
 				return MAP_AGAIN;
 			return map_run(op, l, s.ref, m, seen);
 		}
+		if (s.level == 1 && fmt_kind(s.e, 1) == TDP_ENTRY_EMPTY && fills_table(m))
+			return map_full(op, t, s.ref, m, seen);
 		ret = map_descend(op, t, s.ref, s.e, m, seen);
 		if (ret || (fmt_kind(s.e, s.level) == TDP_ENTRY_LEAF && m->prefetch))
 			return ret;
@@ -465,75 +542,6 @@ static int map(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m)
 		if (tdpi_load_acquire(&root->invalid))
 			return TDP_FAULT_RETRY;
 		ret = map_walk(op, root, m, &seen);
-		if (ret != MAP_AGAIN)
-			return ret;
-	}
-	return TDP_FAULT_RETRY;
-}
-
-/* ---- MMIO ---- */
-
-/* A live leaf where no slot is: its slot is being removed, and the remover takes it away (IO04). */
-static int mmio_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
-		      uint32_t generation)
-{
-	uint64_t old = tdpi_entry_load(ref);
-
-	if (fmt_kind(old, 0) == TDP_ENTRY_LEAF)
-		return TDP_FAULT_RETRY;
-	if (fmt_kind(old, 0) != TDP_ENTRY_MMIO) {
-		table_add(l.t, 1);
-		l.t->mmio++;
-		tdpi_count(op->counts, mmio, 1);
-	}
-	tdpi_entry_publish(l, ref, fmt_mmio(0, generation));
-	sync_entry(op->mm, ref);
-	return TDP_FAULT_MMIO;
-}
-
-static int mmio_walk(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m,
-		     struct owed_seen *seen)
-{
-	struct tdpi_table *t = root_table(root, m->gfn);
-	struct tdpi_locked l;
-	int ret;
-
-	for (;;) {
-		tdpi_entry_t *ref = tdpi_table_entries(op->mm, t) + entry_index(m->gfn, t->level);
-		uint64_t e = tdpi_entry_load_table(ref);
-
-		if (t->level == 0) {
-			if (!fault_lock(op, t, &l))
-				return MAP_AGAIN;
-			if (tdpi_invalidated(op->mm, m->gfn, 1, m->seq) ||
-			    tdpi_load_acquire(&root->invalid))
-				ret = TDP_FAULT_RETRY;
-			else
-				ret = mmio_entry(op, l, ref, m->mmio_gen);
-			tdpi_table_unlock(op->mm, l);
-			return ret;
-		}
-		if (fmt_kind(e, t->level) == TDP_ENTRY_TABLE) {
-			t = table_below(op->mm, e, t->level);
-			continue;
-		}
-		if (fmt_kind(e, t->level) != TDP_ENTRY_EMPTY)
-			return TDP_FAULT_RETRY;
-		ret = grow(op, t, ref, m, seen);
-		if (ret)
-			return ret;
-	}
-}
-
-static int map_mmio(struct tdpi_op *op, struct tdp_root *root, tdpi_gfn_t gfn, uint32_t generation,
-		    uint64_t seq)
-{
-	struct tdpi_map m = {.gfn = gfn, .seq = seq, .mmio_gen = generation};
-	struct owed_seen seen = {0};
-
-	for (unsigned tries = 0; tries < MAP_TRIES; tries++) {
-		int ret = mmio_walk(op, root, &m, &seen);
-
 		if (ret != MAP_AGAIN)
 			return ret;
 	}

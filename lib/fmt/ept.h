@@ -119,7 +119,7 @@ static inline uint32_t ept_mmio_gen(uint64_t e, unsigned level)
 	return (uint32_t)((e >> 3 & 0x7f) | (e >> 4 & 0x80) | (e >> 47 & 0xff00));
 }
 
-static inline enum tdp_entry_kind ept_kind(uint64_t e, unsigned level)
+TDPI_ALWAYS_INLINE enum tdp_entry_kind ept_kind(uint64_t e, unsigned level)
 {
 	if (e & EPT_RWX)
 		return level && !(e & EPT_PS) ? TDP_ENTRY_TABLE : TDP_ENTRY_LEAF;

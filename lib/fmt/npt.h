@@ -94,7 +94,7 @@ static inline uint32_t npt_mmio_gen(uint64_t e, unsigned level)
 	return (uint32_t)((e & NPT_GEN_LO) >> 1 | (e & NPT_GEN_HI) >> 54 << 11);
 }
 
-static inline enum tdp_entry_kind npt_kind(uint64_t e, unsigned level)
+TDPI_ALWAYS_INLINE enum tdp_entry_kind npt_kind(uint64_t e, unsigned level)
 {
 	if (e & NPT_P)
 		return level && !(e & NPT_PS) ? TDP_ENTRY_TABLE : TDP_ENTRY_LEAF;

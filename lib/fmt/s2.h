@@ -101,7 +101,7 @@ static inline uint32_t s2_mmio_gen(uint64_t e, unsigned level)
 	return (uint32_t)((e & S2_GEN_LO) >> 2 | (e & S2_GEN_HI) >> 48 << 10);
 }
 
-static inline enum tdp_entry_kind s2_kind(uint64_t e, unsigned level)
+TDPI_ALWAYS_INLINE enum tdp_entry_kind s2_kind(uint64_t e, unsigned level)
 {
 	if (e & S2_VALID)
 		return level && (e & S2_NEXT) ? TDP_ENTRY_TABLE : TDP_ENTRY_LEAF;

@@ -110,7 +110,7 @@ static inline uint32_t tst_mmio_gen(uint64_t e, unsigned level)
  * Present words of reserved types map nothing and lead nowhere, so they count as empty (and not as
  * valid).
  */
-static inline enum tdp_entry_kind tst_kind(uint64_t e, unsigned level)
+TDPI_ALWAYS_INLINE enum tdp_entry_kind tst_kind(uint64_t e, unsigned level)
 {
 	uint64_t v = tst_in(e, level);
 	uint64_t type = v & TST_TYPE;

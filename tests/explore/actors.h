@@ -12,6 +12,12 @@ static inline void nothing_mapped(void)
 	linear_slot(PAGES * TEST_PAGE, TDP_SLOT_FORCE_4K);
 }
 
+/* Room for a whole table, which populating fills before it links it. */
+static inline void empty_block(void)
+{
+	linear_slot(w.block, TDP_SLOT_FORCE_4K);
+}
+
 static inline void neighbour_mapped(void)
 {
 	nothing_mapped();
@@ -130,6 +136,30 @@ static inline void guest1_looks(void *arg)
 {
 	(void)arg;
 	access_once(1, page(0), TDP_R);
+}
+
+static inline void populates_block(void *arg)
+{
+	(void)arg;
+	w.status[1] = tdp_populate(w.vm.mm, 0, block(), 0, NULL);
+}
+
+static inline void tracks_page(void *arg)
+{
+	(void)arg;
+	must(tdp_write_track(w.vm.mm, 0, pages(0, 1), true), "track");
+}
+
+static inline void gives_page_away(void *arg)
+{
+	(void)arg;
+	must(tdp_set_owner(w.vm.mm, 0, pages(0, 1), 1), "owner");
+}
+
+static inline void logs_by_protection(void *arg)
+{
+	(void)arg;
+	must(tdp_dirty_log(w.vm.mm, w.slot, TDP_LOG_WRPROT), "log");
 }
 
 static inline void zaps_page(void *arg)

@@ -70,6 +70,20 @@ static int nothing_is_left(void)
 	return mapped(0, &m) || mapped(1, &m);
 }
 
+static int page0_is_not_mapped(void)
+{
+	struct tdp_mapping m;
+
+	return mapped(0, &m);
+}
+
+static int page0_cannot_be_written(void)
+{
+	struct tdp_mapping m;
+
+	return mapped(0, &m) && m.prot & TDP_W;
+}
+
 /* ---- the programs ---- */
 
 static const struct world_program programs[] = {
@@ -150,6 +164,27 @@ static const struct world_program programs[] = {
 	{.name = "populate beside zap",
 	 .build = neighbour_mapped,
 	 .actor = {populates, zaps_block}},
+	{.name = "full table beside fault",
+	 .build = empty_block,
+	 .judge = guest0_is_served,
+	 .actor = {guest0_writes, populates_block}},
+	{.name = "full table beside slot removal",
+	 .build = empty_block,
+	 .judge = nothing_is_left,
+	 .actor = {removes_slot, populates_block}},
+	{.name = "full table beside new owner",
+	 .build = empty_block,
+	 .judge = page0_is_not_mapped,
+	 .actor = {gives_page_away, populates_block}},
+	{.name = "full table beside tracking",
+	 .build = empty_block,
+	 .judge = page0_cannot_be_written,
+	 .preemptions = 3,
+	 .actor = {tracks_page, populates_block}},
+	{.name = "full table beside log",
+	 .build = empty_block,
+	 .judge = page0_cannot_be_written,
+	 .actor = {logs_by_protection, populates_block}},
 	{.name = "fault beside table zap",
 	 .build = neighbour_mapped,
 	 .judge = guest0_is_served,

@@ -291,12 +291,48 @@ static void rows_are_filled(void **state)
 	vm_down(&vm);
 }
 
+/* A table that is filled as a whole says what one says that is filled page by page. */
+static void tables_are_filled(void **state)
+{
+	static const uint32_t flags[] = {0, TDP_POPULATE_READ, TDP_POPULATE_YOUNG,
+					 TDP_POPULATE_READ | TDP_POPULATE_YOUNG};
+	static const uint32_t logs[] = {TDP_LOG_OFF, TDP_LOG_WRPROT, TDP_LOG_OFF, TDP_LOG_AUTO};
+	struct test_vm vm;
+	uint32_t id;
+
+	rows_up(&vm, state);
+	id = add_slot(&vm, 0, GPA, PAGES * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
+	for (unsigned i = 0; i < 16; i++) {
+		struct tdp_range page = range_of(GPA + PAGES / 2 * TEST_PAGE, TEST_PAGE);
+		struct tdp_mapping one, leaf;
+
+		assert_int_equal(tdp_dirty_log(vm.mm, id, logs[i / 4]), TDP_OK);
+		assert_int_equal(tdp_populate(vm.mm, 0, page, flags[i % 4], NULL), TDP_OK);
+		assert_int_equal(translate(&vm, 0, page.start, &one), TDP_OK);
+		assert_int_equal(tdp_zap(vm.mm, 0, all_pages, 0), TDP_OK);
+		assert_int_equal(leaves_of(&vm), 0);
+		assert_int_equal(tdp_populate(vm.mm, 0, all_pages, flags[i % 4], NULL), TDP_OK);
+		assert_int_equal(leaves_of(&vm), PAGES);
+		for (uint64_t k = 0; k < PAGES; k++) {
+			assert_int_equal(translate(&vm, 0, GPA + k * TEST_PAGE, &leaf), TDP_OK);
+			assert_int_equal(leaf.pa, SLOT_PA + k * TEST_PAGE);
+			assert_int_equal(leaf.prot, one.prot);
+			assert_int_equal(leaf.flags, one.flags);
+			assert_int_equal(leaf.lg2, TDP_PAGE_LG2);
+		}
+		use(&vm, 0, GPA + i * TEST_PAGE, TDP_W);
+		assert_int_equal(tdp_zap(vm.mm, 0, all_pages, 0), TDP_OK);
+	}
+	vm_down(&vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
 		TEST_CASE(rows_are_logged),       TEST_CASE(rows_are_cleared),
 		TEST_CASE(neighbours_are_logged), TEST_CASE(rows_grow_old),
 		TEST_CASE(rows_are_protected),    TEST_CASE(rows_are_filled),
+		TEST_CASE(tables_are_filled),
 	};
 
 	return test_run("rows", cases, ARRAY_LEN(cases));
