@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The only accesses to entries of live tables. An entry changes through one of the three setters below
- * (and only while its table is locked, which the token proves), or loses A, D or W by entry_clear().
+ * The only accesses to entries of live tables. An entry changes through one of the three setters below, or loses A,
+ * D or W by entry_clear(), many of them by entries_clear(); and only while its table is locked, which the token proves.
  */
 #ifndef TDPI_BASE_ENTRY_H
 #define TDPI_BASE_ENTRY_H
@@ -55,16 +55,6 @@ TDPI_ALWAYS_INLINE uint64_t tdpi_entries_or8(const tdpi_entry_t *e)
 	TDPI_EIGHT(X)
 #undef X
 	return any;
-}
-
-TDPI_ALWAYS_INLINE uint64_t tdpi_entries_and8(const tdpi_entry_t *e)
-{
-	uint64_t all = ~(uint64_t)0;
-
-#define X(i) all &= tdpi_entry_load_quiet(&e[i]);
-	TDPI_EIGHT(X)
-#undef X
-	return all;
 }
 
 /*
@@ -135,20 +125,24 @@ static inline void tdpi_entry_overwrite(struct tdpi_locked l, tdpi_entry_t *ref,
 	tdpi_store_relaxed(&ref->word, e);
 }
 
-/* The same for eight, each of which only loses bits. */
-TDPI_ALWAYS_INLINE void tdpi_entries_clear8(struct tdpi_locked l, tdpi_entry_t *e, uint64_t bits)
+/* Clear bits (A, D or W) of a present leaf; what the MMU sets meanwhile stays. */
+static inline uint64_t tdpi_entry_clear(struct tdpi_locked l, tdpi_entry_t *ref, uint64_t bits)
 {
 	(void)l;
-#define X(i) tdpi_store_quiet(&e[i].word, tdpi_load_quiet(&e[i].word) & ~bits);
-	TDPI_EIGHT(X)
-#undef X
-}
-
-/* Clear bits (A, D or W) of a present leaf; legal without the lock, bits of others stay. */
-static inline uint64_t tdpi_entry_clear(tdpi_entry_t *ref, uint64_t bits)
-{
 	return tdpi_and_relaxed(&ref->word, ~bits);
 }
+
+/*
+ * The first of n (at least 8) entries lose `bits`, as far as they all have `have`: how many, by eights that are alike.
+ * What they were goes unseen: by `have` the caller knows of it all that he wants to. Where they also have `settled` the
+ * MMU has no bit left to set, and while the table is locked it gets none back: a plain store does for each. Else it is
+ * an atomic update (A6).
+ */
+unsigned tdpi_entries_clear(struct tdpi_locked l, tdpi_entry_t *e, unsigned n, uint64_t have,
+			    uint64_t settled, uint64_t bits);
+
+/* Which of n entries (a multiple of 8, at most 64) have all of `bits`? Bit by bit, each as it is. */
+uint64_t tdpi_entries_with(const tdpi_entry_t *e, unsigned n, uint64_t bits);
 
 /*
  * Set bits, as an MMU does on its way: legal without the lock, and only if the entry still is what *old says; false:

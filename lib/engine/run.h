@@ -73,25 +73,31 @@ TDPI_ALWAYS_INLINE void run_flush(struct run *r, unsigned i, unsigned n)
 	r->last = i + n - 1;
 }
 
-/*
- * Do eight entries from i on all have these bits, and none left that the MMU could set? Then they are leaves, and a
- * plain store does for each (A6). Asked at every eighth only, so that it costs little where the answer is no. With
- * test points it always is: there every store is a step.
- */
-TDPI_ALWAYS_INLINE bool run_settled(const struct run *r, unsigned i, unsigned level, uint64_t bits)
+/* What has these bits is a leaf that the MMU looks at; 0: nothing tells. A dirty leaf of that level has them. */
+TDPI_ALWAYS_INLINE uint64_t leaf_bits(unsigned ad, unsigned level)
 {
-	uint64_t settled = fmt_settled(r->ad);
-
-	if (TDP_TEST_POINTS || level > 0 || i % 8 != 0 || r->end - i < 8 || !settled)
-		return false;
-	return (tdpi_entries_and8(&r->entries[i]) & (bits | settled)) == (bits | settled);
+	return level > 0 ? 0 : fmt_settled(ad) & ~(fmt_a_bits(level) | fmt_d_bits(level));
 }
 
-TDPI_ALWAYS_INLINE void run_clear_settled(struct run *r, unsigned i, uint64_t bits)
+/*
+ * Entries [i, end), as far as they are leaves that all have `have`, lose `bits` and are flushed: how many. Begun at an
+ * eighth entry only, so that asking costs little where the answer is 0.
+ */
+TDPI_ALWAYS_INLINE unsigned run_clear(struct run *r, unsigned i, unsigned end, unsigned level,
+				      uint64_t have, uint64_t bits)
 {
-	tdpi_entries_clear8(r->l, &r->entries[i], bits);
-	r->changed = true;
-	run_flush(r, i, 8);
+	uint64_t leaf = leaf_bits(r->ad, level);
+	unsigned n;
+
+	if (i % 8 != 0 || end - i < 8 || !leaf)
+		return 0;
+	n = tdpi_entries_clear(r->l, &r->entries[i], end - i, have | leaf, fmt_settled(r->ad),
+			       bits);
+	if (n > 0) {
+		r->changed = true;
+		run_flush(r, i, n);
+	}
+	return n;
 }
 
 /* A leaf's Dirty bit is about to be forgotten. */

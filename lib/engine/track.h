@@ -34,7 +34,7 @@ TDPI_ALWAYS_INLINE uint64_t clear_leaf(struct run *r, unsigned i, uint64_t old, 
 	if (fmt_volatile(old, level, r->ad) == 0)
 		tdpi_entry_overwrite(r->l, ref, old & ~bits);
 	else
-		old = tdpi_entry_clear(ref, bits);
+		old = tdpi_entry_clear(r->l, ref, bits);
 	return old;
 }
 
@@ -68,6 +68,12 @@ TDPI_ALWAYS_INLINE void protect_leaf(struct run *r, struct run_dirty *dirty, uns
 	run_flush(r, i, 1);
 }
 
+/* What each leaf has that the MMU lets be written. Where it sets no D itself, that stands wherever W does. */
+static inline uint64_t may_write_bits(unsigned ad, unsigned level)
+{
+	return ad & TDPI_HW_D ? fmt_w_bits(level) & ~fmt_d_bits(level) : fmt_d_bits(level);
+}
+
 /* W and the engine's right to grant it go: writes are tracked. */
 TDPI_ALWAYS_INLINE void track_leaf(struct run *r, struct run_dirty *dirty, unsigned i, uint64_t old,
 				   unsigned level)
@@ -99,11 +105,14 @@ TDPI_ALWAYS_INLINE bool protect_run(struct tdpi_op *op, struct tdpi_span span, b
 	take_over(&r, span, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
+		unsigned n = track || r.log
+				     ? 0
+				     : run_clear(&r, i, r.end, level, may_write_bits(r.ad, level),
+						 fmt_w_bits(level));
 		uint64_t e;
 
-		if (!track && !r.log && run_settled(&r, i, level, fmt_d_bits(level))) {
-			run_clear_settled(&r, i, fmt_w_bits(level));
-			i += 7;
+		if (n > 0) {
+			i += n - 1;
 			continue;
 		}
 		e = tdpi_entry_load(&r.entries[i]);
@@ -237,10 +246,11 @@ TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
 	note_levels(&r, level);
 	i = tdpi_entries_scan(&op->mm->env, r.entries, r.from, r.end, bits);
 	for (; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
-		if (h->clear && run_settled(&r, i, level, bits)) {
-			set_bits(h->bits, r.gfn + i - h->base, 8);
-			run_clear_settled(&r, i, bits);
-			i += 7;
+		unsigned n = h->clear ? run_clear(&r, i, r.end, level, bits, bits) : 0;
+
+		if (n > 0) {
+			set_bits(h->bits, r.gfn + i - h->base, n);
+			i += n - 1;
 		} else if (fmt_kind(tdpi_entry_load(&r.entries[i]), level) == TDP_ENTRY_LEAF) {
 			harvest_leaf(&r, i, h, level);
 		}
@@ -276,17 +286,23 @@ static inline bool any_bit(const uint64_t *bits, tdpi_gfn_t base, struct tdpi_sp
 	return false;
 }
 
-/* Are the eight 4K frames from there on all asked for? */
-static inline bool all_eight(const struct harvest *h, tdpi_gfn_t gfn)
+/* Entries from i of a run of 4K leaves to there are all asked for: by words or eights, which is cheap to say. */
+static inline unsigned asked_until(const struct harvest *h, const struct run *r, unsigned i)
 {
-	uint64_t i = gfn - h->base;
+	uint64_t at = r->gfn + i - h->base, only;
 
-	return !h->only || (i % 64 <= 56 && (h->only[i / 64] >> i % 64 & 0xff) == 0xff);
+	if (!h->only)
+		return r->end;
+	only = h->only[at / 64] >> at % 64;
+	i += only == ~(uint64_t)0 ? 64 : (only & 0xff) == 0xff ? 8 : 0;
+	return i < r->end ? i : r->end;
 }
 
 TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, bool by_d,
 				  const struct iter *it, unsigned level)
 {
+	uint64_t bits = by_d ? fmt_d_bits(level) : fmt_w_bits(level),
+		 have = by_d ? bits : may_write_bits(op->mm->ad, level);
 	struct run r = run_of(op, it);
 	struct run_dirty dirty;
 
@@ -296,12 +312,13 @@ TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, b
 	note_levels(&r, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		struct tdpi_span part = part_of(h->span, r.gfn + i * level_pages(level), level);
+		unsigned n = level > 0 || (r.log && !by_d)
+				     ? 0
+				     : run_clear(&r, i, asked_until(h, &r, i), level, have, bits);
 		uint64_t e;
 
-		if (level == 0 && all_eight(h, r.gfn + i) && (by_d || !r.log) &&
-		    run_settled(&r, i, level, fmt_d_bits(level))) {
-			run_clear_settled(&r, i, by_d ? fmt_d_bits(level) : fmt_w_bits(level));
-			i += 7;
+		if (n > 0) {
+			i += n - 1;
 			continue;
 		}
 		e = tdpi_entry_load(&r.entries[i]);
@@ -393,14 +410,14 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 		return false;
 	for (; (i = young_from(r.entries, i, r.end, level)) < r.end; i++) {
 		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
+		unsigned n = r.ad & TDPI_HW_A ? run_clear(&r, i, r.end, level, bits, bits) : 0;
 		uint64_t e;
 
-		if (r.ad & TDPI_HW_A && run_settled(&r, i, level, bits)) {
-			run_clear_settled(&r, i, bits);
+		if (n > 0) {
 			if (bitmap)
-				set_bits(bitmap, gfn - age->base, 8);
-			young += 8;
-			i += 7;
+				set_bits(bitmap, gfn - age->base, n);
+			young += n;
+			i += n - 1;
 			continue;
 		}
 		e = tdpi_entry_load(&r.entries[i]);

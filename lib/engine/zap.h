@@ -308,19 +308,27 @@ static uint64_t cut_off(struct tdp_mm *mm, struct tdpi_counts *counts, struct td
 	return n;
 }
 
-/* Dirty leaves of a table that nobody reaches. */
+/* Dirty leaves of a table that nobody reaches, and that was flushed. */
 static void collect_dirty(const struct tdp_mm *mm, const struct tdpi_table *t)
 {
 	const tdpi_entry_t *entries = tdpi_table_entries(mm, t);
-	unsigned level = t->level, i = 0;
-	struct run_dirty dirty = {0};
-	bool any = false;
+	uint64_t leaf = leaf_bits(mm->ad, t->level), any = 0;
+	struct run_dirty dirty;
 
-	for (; (i = tdpi_entries_find(entries, i, ENTRIES, fmt_d_bits(level))) < ENTRIES; i++) {
-		if (fmt_kind(tdpi_entry_load_quiet(&entries[i]), level) != TDP_ENTRY_LEAF)
-			continue;
-		dirty.bits[i / 64] |= TDPI_BIT(i % 64);
-		any = true;
+	for (unsigned w = 0; w < RUN_WORDS; w++, entries += 64) {
+		uint64_t bits = tdpi_entries_with(entries, ENTRIES < 64 ? ENTRIES : 64,
+						  leaf | fmt_d_bits(t->level));
+
+		/* Where no bits tell what a leaf is, each is asked. */
+		for (uint64_t rest = leaf ? 0 : bits; rest; rest &= rest - 1) {
+			unsigned i = tdpi_ctz64(rest);
+
+			if (fmt_kind(tdpi_entry_load_quiet(&entries[i]), t->level) !=
+			    TDP_ENTRY_LEAF)
+				bits &= ~TDPI_BIT(i);
+		}
+		dirty.bits[w] = bits;
+		any |= bits;
 	}
 	if (any)
 		run_tell_log(mm, t, &dirty);

@@ -135,7 +135,8 @@ struct tdpi_root_geom {
  *          DBM is set and W clear
  *   uint64_t fmt_settled(unsigned ad)
  *          a word of level 0 that has all of these bits is a leaf whose fmt_volatile() is 0 (not every such leaf has
- *          them); 0: there are no such bits
+ *          them); one that has those of them that are neither A nor D is a leaf all the same, that the MMU looks at,
+ *          and each dirty leaf there has these; 0: there are no such bits
  *   bool fmt_valid(uint64_t e, unsigned level, unsigned pa_bits)
  *          no reserved bit, no illegal combination
  *   bool fmt_mt_ok(uint32_t prot)  the memory type can be said

@@ -109,7 +109,7 @@ struct tdpi_slot {
 	uint32_t prot;
 	uint32_t flags;                        /* TDP_SLOT_*; changed with seq bumped */
 	uint32_t log;                          /* enum tdp_log_mode; changed with seq bumped */
-	uint32_t refs;                         /* resolves under way; removal waits for 0 */
+	uint32_t refs;                         /* who uses it by count; a removal waits for them */
 	const struct tdp_backing_ops *backing; /* as given, to be told again */
 	struct tdp_backing_ops ops;            /* resolve == NULL: linear */
 	void *backing_arg;

@@ -42,6 +42,9 @@ struct tdpi_slot *tdpi_slot_by_id(const struct tdp_mm *mm, uint32_t id)
 	return NULL;
 }
 
+/* In the count of references: a removal waits for them. Else nobody is woken. */
+#define SLOT_AWAITED 0x80000000u
+
 void tdpi_slot_hold(struct tdpi_slot *slot)
 {
 	tdpi_add_relaxed(&slot->refs, 1);
@@ -53,7 +56,7 @@ void tdpi_slot_drop(const struct tdp_mm *mm, struct tdpi_slot *slot)
 	const struct tdp_env *env = &mm->env;
 	const uint32_t *word = &slot->refs;
 
-	if (tdpi_sub_acq_rel(&slot->refs, 1) == 1 && env->wake)
+	if (tdpi_sub_acq_rel(&slot->refs, 1) == (SLOT_AWAITED | 1) && env->wake)
 		env->wake(env->priv, word);
 }
 
@@ -98,6 +101,21 @@ static void wait_for_answers(struct tdp_mm *mm, const struct tdpi_slot *slot)
 			tdpi_relax(&mm->env);
 	}
 	tdpi_store_relaxed(&mm->answers_awaited, 0u);
+}
+
+static void wait_for_holders(const struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	uint32_t refs;
+
+	tdpi_or_relaxed(&slot->refs,
+			SLOT_AWAITED); /* the same word: who drops after this sees it */
+	while ((refs = tdpi_load_acquire(&slot->refs)) != SLOT_AWAITED) {
+		if (mm->env.wait)
+			mm->env.wait(mm->env.priv, &slot->refs, refs);
+		else
+			tdpi_relax(&mm->env);
+	}
+	tdpi_store_relaxed(&slot->refs, 0u); /* a slot that moves is found again */
 }
 
 static void mark_word(uint64_t *word, uint64_t bits)
@@ -318,7 +336,6 @@ void tdpi_slots_destroy(struct tdp_mm *mm)
 static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_slots *without)
 {
 	struct tdpi_span span = {slot->base, slot->base + slot->pages};
-	uint32_t refs;
 
 	tdpi_store_release(&mm->leaving, slot);
 	slots_publish(mm, slot->as_id, without);
@@ -328,12 +345,7 @@ static void slot_leave(struct tdp_mm *mm, struct tdpi_slot *slot, struct tdpi_sl
 	tdpi_store_release(&mm->leaving, (struct tdpi_slot *)NULL);
 	tdpi_synchronize(mm);
 	wait_for_answers(mm, slot);
-	while ((refs = tdpi_load_acquire(&slot->refs)) != 0) {
-		if (mm->env.wait)
-			mm->env.wait(mm->env.priv, &slot->refs, refs);
-		else
-			tdpi_relax(&mm->env);
-	}
+	wait_for_holders(mm, slot);
 }
 
 static int check_backing(const struct tdp_mm *mm, const struct tdp_slot_desc *d,

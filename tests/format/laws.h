@@ -244,6 +244,12 @@ static bool settled(uint64_t e, unsigned ad)
 	return fmt_settled(ad) && (e & fmt_settled(ad)) == fmt_settled(ad);
 }
 
+/* Also with A and D as the MMU has left them. */
+static bool settled_but_ad(uint64_t e, unsigned ad)
+{
+	return settled(e | fmt_a_bits(0) | fmt_d_bits(0), ad);
+}
+
 /* E03, E04, E21, IO03: what is not there is told apart, and nothing of it is there for the MMU. */
 static void absent(uint64_t e, unsigned level, enum tdp_entry_kind kind)
 {
@@ -256,7 +262,7 @@ static void absent(uint64_t e, unsigned level, enum tdp_entry_kind kind)
 	for (unsigned i = 0; i < traits.ad_count; i++) {
 		assert_int_equal(fmt_perm(e, level, traits.ads[i]), 0);
 		assert_int_equal(fmt_volatile(e, level, traits.ads[i]), 0);
-		assert_false(level == 0 && settled(e, traits.ads[i]));
+		assert_false(level == 0 && settled_but_ad(e, traits.ads[i]));
 	}
 }
 
@@ -412,6 +418,8 @@ static void law_hardware(unsigned level, unsigned ad, uint64_t pa, struct tdpi_a
 		assert_int_equal(want, 0);
 	else if (level == 0 && fmt_settled(ad)) /* what guests use most is among them */
 		assert_false(a.accessed && a.dirty && a.prot & TDP_R);
+	if (level == 0 && fmt_settled(ad) && fmt_dirty(e, level))
+		assert_true(settled_but_ad(e, ad));
 	if (want) {
 		b = a;
 		b.accessed = true;

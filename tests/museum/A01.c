@@ -3,25 +3,36 @@
  * A01, KVM x86 2022: with the lock held for writing the code read an entry and stored a new one; the processor,
  * which takes no lock, had set Dirty in between, and the store took it away. Here each operation that rewrites a
  * clean leaf of a logged slot runs beside a guest that writes there, in every order: a write that has ended is
- * in the log, whatever became of the leaf.
+ * in the log, whatever became of the leaf. Also of eight in a row, which loops change together.
  */
 #include "explore/world.h"
 
 #include "orders.h"
 
-static void clean_and_logged(void)
+/* The first `young` of `mapped` pages are young, so that aging has something to take away. */
+static void clean_pages(unsigned mapped, unsigned young)
 {
 	uint64_t bits;
 
 	linear_slot(PAGES * TEST_PAGE, TDP_SLOT_FORCE_4K);
 	for (unsigned cpu = 0; cpu < 2; cpu++)
-		for (unsigned n = 0; n < 2; n++)
+		for (unsigned n = 0; n < mapped; n++)
 			must(guest(cpu, page(n), TDP_W), "map");
 	must(tdp_dirty_log(w.vm.mm, w.slot, TDP_LOG_DBIT), "log");
 	must(tdp_dirty_harvest(w.vm.mm, w.slot, 0, &bits, 1), "harvest");
 	tdp_emu_backend.flush_all(w.vm.emu);
-	/* Young, so that aging has something to take away. */
-	must(access_once(0, page(0), TDP_R), "read");
+	for (unsigned n = 0; n < young; n++)
+		must(access_once(0, page(n), TDP_R), "read");
+}
+
+static void clean_and_logged(void)
+{
+	clean_pages(2, 1);
+}
+
+static void eight_clean(void)
+{
+	clean_pages(8, 8);
 }
 
 static void writes(void *arg)
@@ -35,6 +46,12 @@ static void ages(void *arg)
 {
 	(void)arg;
 	must(tdp_age(w.vm.mm, 0, pages(0, 2), NULL), "age");
+}
+
+static void ages_eight(void *arg)
+{
+	(void)arg;
+	must(tdp_age(w.vm.mm, 0, pages(0, 8), NULL), "age");
 }
 
 static void protects(void *arg)
@@ -70,6 +87,10 @@ int main(void)
 		 .build = clean_and_logged,
 		 .judge = written_is_known,
 		 .actor = {writes, ages}},
+		{.name = "age of eight beside write",
+		 .build = eight_clean,
+		 .judge = written_is_known,
+		 .actor = {writes, ages_eight}},
 		{.name = "protect beside write",
 		 .build = clean_and_logged,
 		 .judge = written_is_known,

@@ -361,6 +361,41 @@ static void tracking_is_flushed(void **state)
 	vm_down(&vm);
 }
 
+/* Tables that are cut off hand over their dirty bits: of each page that was written, and of no other. */
+static void zapped_tables_tell_what_was_written(void **state)
+{
+	static const uint64_t pattern[] = {0, ~UINT64_C(0), UINT64_C(0x8000f00dff0000a1)};
+	uint64_t bits[16], pages;
+	struct tdp_range all;
+	struct test_vm vm;
+	uint32_t id;
+
+	vm_up(&vm, state, NULL);
+	all = range_of(GPA, 2 * block_of(&vm));
+	pages = all.size / TEST_PAGE;
+	assert_true(pages <= ARRAY_LEN(bits) * 64);
+	id = add_slot(&vm, 0, all.start, all.size, SLOT_PA, TDP_SLOT_FORCE_4K);
+	assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_AUTO), TDP_OK);
+	for (size_t row = 0; row < 2 * ARRAY_LEN(pattern); row++) {
+		/* First by faults, which tell the log themselves. */
+		for (uint64_t i = 0; i < pages; i++)
+			use(&vm, 0, GPA + i * TEST_PAGE, TDP_W);
+		assert_int_equal(tdp_dirty_clear(vm.mm, id, 0, pages), TDP_OK);
+		for (uint64_t i = 0; i < pages; i++) {
+			uint64_t word = pattern[(row + i / 64) % ARRAY_LEN(pattern)];
+
+			use(&vm, 0, GPA + i * TEST_PAGE, word >> i % 64 & 1 ? TDP_W : TDP_R);
+		}
+		assert_int_equal(tdp_zap(vm.mm, 0, all, 0), TDP_OK);
+		assert_int_equal(tdp_dirty_harvest(vm.mm, id, 0, bits, (pages + 63) / 64), TDP_OK);
+		for (uint64_t i = 0; i < pages; i++)
+			assert_int_equal(bits[i / 64] >> i % 64 & 1,
+					 pattern[(row + i / 64) % ARRAY_LEN(pattern)] >> i % 64 &
+						 1);
+	}
+	vm_down(&vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -373,6 +408,7 @@ int main(void)
 		TEST_CASE(split_when_logging_starts),
 		TEST_CASE(recover_when_logging_stops),
 		TEST_CASE(tracking_is_flushed),
+		TEST_CASE(zapped_tables_tell_what_was_written),
 	};
 
 	return test_run("dirty_log", cases, ARRAY_LEN(cases));

@@ -5,6 +5,9 @@
  */
 #include "steps.h"
 
+#include <sched.h>
+#include <stdatomic.h>
+
 #define GPA GIB
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -365,6 +368,91 @@ static void owners_range_to_guest_ranges(void **state)
 	vm_down(&vm);
 }
 
+/* ---- who holds one, and who waits for that ---- */
+
+static struct tdp_env host;
+static struct {
+	struct test_vm *vm;
+	uint32_t id;
+	int status;
+	pthread_t thread;
+	_Atomic(const uint32_t *) awaited; /* the latest word */
+	_Atomic uint32_t wakes, of_awaited;
+} removal;
+
+static void noted_wait(void *priv, const uint32_t *word, uint32_t value)
+{
+	atomic_store(&removal.awaited, word);
+	host.wait(priv, word, value);
+}
+
+static void noted_wake(void *priv, const uint32_t *word)
+{
+	atomic_fetch_add(&removal.wakes, 1);
+	if (atomic_load(&removal.awaited) == word)
+		atomic_fetch_add(&removal.of_awaited, 1);
+	host.wake(priv, word);
+}
+
+static void note_waits(struct tdp_env *env)
+{
+	host = *env;
+	env->wait = noted_wait;
+	env->wake = noted_wake;
+	memset(&removal, 0, sizeof(removal));
+}
+
+static void *remove_slot(void *arg)
+{
+	struct test_vm *vm = removal.vm;
+
+	vm->env.env.rcu->thread_register();
+	removal.status = tdp_slot_remove(vm->mm, removal.id);
+	vm->env.env.rcu->thread_unregister();
+	return arg;
+}
+
+static void remove_meanwhile(struct test_backing *b, tdp_gpa_t gpa)
+{
+	(void)gpa;
+	b->on_resolve = NULL;
+	assert_int_equal(pthread_create(&removal.thread, NULL, remove_slot, NULL), 0);
+	while (!atomic_load(&removal.awaited))
+		sched_yield();
+}
+
+/* Z08: a removal waits for whoever uses the slot, and is woken; nobody else is, which would be a system call. */
+static void only_a_removal_is_woken(void **state)
+{
+	struct test_vm_options opts = {.env_flags = TEST_ENV_WAIT, .host = note_waits};
+	struct test_backing mem;
+	struct test_vm vm;
+	uint64_t bits;
+
+	vm_up(&vm, state, &opts);
+	removal.vm = &vm;
+	removal.id = add_backing(&vm, &mem, GPA, 64 * TEST_PAGE, TDP_RWX, TDP_PAGE_LG2);
+	use(&vm, 0, GPA, TDP_W);
+	assert_int_equal(tdp_dirty_log(vm.mm, removal.id, TDP_LOG_AUTO), TDP_OK);
+	use(&vm, 0, GPA, TDP_W);
+	assert_int_equal(tdp_dirty_harvest(vm.mm, removal.id, 0, &bits, 1), TDP_OK);
+	assert_int_equal(bits, 1);
+	assert_int_equal(tdp_dirty_clear_mask(vm.mm, removal.id, 0, ~UINT64_C(0)), TDP_OK);
+	assert_int_equal(tdp_populate(vm.mm, 0, range_of(GPA, 8 * TEST_PAGE), 0, NULL), TDP_OK);
+	/* Nor does a move leave anybody waiting for what is over. */
+	assert_int_equal(tdp_slot_move(vm.mm, removal.id, 2 * GPA), TDP_OK);
+	assert_int_equal(tdp_dirty_harvest(vm.mm, removal.id, 0, &bits, 1), TDP_OK);
+	assert_int_equal(tdp_slot_move(vm.mm, removal.id, GPA), TDP_OK);
+	assert_int_equal(atomic_load(&removal.wakes), 0);
+	mem.on_resolve = remove_meanwhile;
+	(void)tdp_populate(vm.mm, 0, range_of(GPA, 64 * TEST_PAGE), 0, NULL);
+	assert_int_equal(pthread_join(removal.thread, NULL), 0);
+	assert_int_equal(removal.status, TDP_OK);
+	assert_true(atomic_load(&removal.of_awaited) > 0);
+	test_backing_fini(&mem);
+	vm_down(&vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -372,6 +460,7 @@ int main(void)
 		TEST_CASE(owned_pages_are_not_mapped), TEST_CASE(the_last_one_is_forgotten),
 		TEST_CASE(the_right_one_of_many),      TEST_CASE(no_way_to_a_removed_slot),
 		TEST_CASE(removal_zaps_everything),    TEST_CASE(owners_range_to_guest_ranges),
+		TEST_CASE(only_a_removal_is_woken),
 	};
 
 	return test_run("slots", cases, ARRAY_LEN(cases));

@@ -29,10 +29,67 @@ static void a_lost_update_changes_nothing(void **state)
 	assert_int_equal(tdpi_entry_load(&entry), 0x2000);
 	/* Clearing bits leaves the others and says what was there. */
 	tdpi_entry_publish(l, &entry, 0x1133);
-	assert_int_equal(tdpi_entry_clear(&entry, 0x100), 0x1133);
+	assert_int_equal(tdpi_entry_clear(l, &entry, 0x100), 0x1133);
 	assert_int_equal(tdpi_entry_load(&entry), 0x1033);
 	assert_int_equal(tdpi_entry_exchange(l, &entry, 7), 0x1033);
 	assert_int_equal(tdpi_entry_load(&entry), 7);
+}
+
+/* What is cleared together: by eights, all of them alike, none without all that is asked for. */
+static void entries_cleared_together_are_alike(void **state)
+{
+	enum { HAVE = 0x11, SETTLED = 0x70, BITS = 0x11, N = 36 };
+	struct tdpi_locked l = {NULL};
+	static const struct {
+		unsigned odd, n,
+			want; /* entry `odd` is another; of n entries so many are cleared */
+		uint64_t e, other;
+	} rows[] = {
+		{N, N, 32, 0x1071, 0},     {N, 24, 24, 0x1071, 0},    {N, 31, 24, 0x1071, 0},
+		{N, 8, 8, 0x1011, 0},      {N, N, 32, 0x1011, 0},     {0, N, 0, 0x1071, 0x1070},
+		{7, N, 0, 0x1011, 0x1010}, {8, N, 8, 0x1011, 0x1001}, {15, N, 8, 0x1071, 0x1070},
+		{16, N, 16, 0x1071, 0x11}, {31, N, 24, 0x1031, 0x11}, {32, N, 32, 0x1071, 0},
+		{0, N, 8, 0x1071, 0x11},   {31, N, 24, 0x1011, 0},
+	};
+
+	(void)state;
+	for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+		tdpi_entry_t e[N];
+
+		for (unsigned i = 0; i < N; i++)
+			tdpi_entry_publish(l, &e[i],
+					   i == rows[row].odd ? rows[row].other : rows[row].e);
+		assert_int_equal(tdpi_entries_clear(l, e, rows[row].n, HAVE, SETTLED, BITS),
+				 rows[row].want);
+		for (unsigned i = 0; i < N; i++) {
+			uint64_t was = i == rows[row].odd ? rows[row].other : rows[row].e;
+
+			assert_int_equal(tdpi_entry_load(&e[i]),
+					 i < rows[row].want ? was & ~(uint64_t)BITS : was);
+		}
+	}
+}
+
+/* Of tables that nobody changes: bit by bit, whether all of eight have what is asked for, or some, or none. */
+static void entries_with_all_of_the_bits(void **state)
+{
+	static const uint64_t patterns[] = {0, ~UINT64_C(0), UINT64_C(0xff00ff0012345681)};
+	struct tdpi_locked l = {NULL};
+
+	(void)state;
+	for (size_t row = 0; row < ARRAY_LEN(patterns); row++) {
+		uint64_t some = UINT64_C(0x8421f00f0ff0a5a5), want = patterns[row];
+		tdpi_entry_t e[64];
+
+		for (unsigned i = 0; i < 64; i++)
+			tdpi_entry_publish(l, &e[i],
+					   want >> i & 1   ? 0xf3
+					   : some >> i & 1 ? 0xf1
+							   : 0xf2);
+		assert_int_equal(tdpi_entries_with(e, 64, 3), want);
+		assert_int_equal(tdpi_entries_with(e, 16, 3), want & 0xffff);
+		assert_int_equal(tdpi_entries_with(e, 64, 0xf0), ~UINT64_C(0));
+	}
 }
 
 struct race {
@@ -638,6 +695,8 @@ int main(void)
 {
 	static const struct test_case cases[] = {
 		TEST_CASE_IF(a_lost_update_changes_nothing, first_format),
+		TEST_CASE_IF(entries_cleared_together_are_alike, first_format),
+		TEST_CASE_IF(entries_with_all_of_the_bits, first_format),
 		TEST_CASE(racing_faults_count_once),
 		TEST_CASE(the_second_fault_counts_nothing),
 		TEST_CASE_IF(clearing_accessed_keeps_dirty, sets_dirty),
