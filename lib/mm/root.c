@@ -109,8 +109,6 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 {
 	struct tdp_root *root;
 
-	if (!prev)
-		tdpi_fence_seq_cst(); /* A4d: pairs with tdpi_root_get() */
 	tdpi_rcu_lock(mm);
 	root = root_after(mm, prev, as_id, which);
 	while (root && !tdpi_root_hold(root))

@@ -20,7 +20,7 @@ void tdpi_root_fill_view(const struct tdp_mm *mm, const struct tdp_root *root,
 #define TDPI_ROOTS_ALL 3u
 /*
  * The root after prev (NULL: the first) of an address space (TDP_AS_ALL: any), referenced; prev's reference
- * is dropped. The body may sleep. Who leaves the loop early drops the root.
+ * is dropped. The body may sleep. Who leaves the loop early drops the root. A root made meanwhile may be missed.
  */
 struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
 				unsigned which);
@@ -30,7 +30,8 @@ struct tdp_root *tdpi_root_next(struct tdp_mm *mm, struct tdp_root *prev, uint32
 
 /*
  * The same inside one read section, without references: what most operations need. The body stays in the section but
- * for iter_breathe(), which holds the root meanwhile. Who leaves the loop early leaves the section.
+ * for iter_breathe(), which holds the root meanwhile. Who leaves the loop early leaves the section. Whoever makes a
+ * root that is missed sees what the caller has published before (A4d).
  */
 struct tdp_root *tdpi_root_inside(struct tdp_mm *mm, struct tdp_root *prev, uint32_t as_id,
 				  unsigned which);
