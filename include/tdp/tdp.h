@@ -255,6 +255,7 @@ enum tdp_fault_outcome {
 #define TDP_FAULT_SIZE 0x20u        /* arm64 address size fault: answered with TDP_ERANGE */
 #define TDP_FAULT_PREFETCH 0x40u    /* not a fault: map if nothing is there, as not accessed */
 
+/** Read during the call, and more than once: never in memory that a guest can write. */
 struct tdp_fault {
 	uint32_t size;   /* 0 counts as the whole structure */
 	uint32_t flags;  /* TDP_FAULT_* */

@@ -242,7 +242,10 @@ static inline bool iter_pass(struct iter *it)
 	return true;
 }
 
-/* The first of the current table's entries [*at, end) below which a walk goes on: its word, and *at; 0: none. */
+/*
+ * The first of the current table's entries [*at, end) below which a walk goes on: its word, and *at; 0: none. Nothing
+ * but break-before-make freezes an entry.
+ */
 TDPI_ALWAYS_INLINE uint64_t iter_skip(const struct iter *it, uint64_t *at, uint64_t end, bool used)
 {
 	const tdpi_entry_t *ref = it->entries + (*at & (ENTRIES - 1));

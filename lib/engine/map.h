@@ -206,11 +206,10 @@ static int remap_leaf(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 	struct tdpi_attr want, have, to;
 	uint64_t old = tdpi_entry_load(ref), e;
 
-	in.old = false;
-	want = wanted_attr(op->mm, m, in, gfn);
-
 	if (fmt_pa(old, level) != pa)
 		return TDP_EEXIST;
+	in.old = false;
+	want = wanted_attr(op->mm, m, in, gfn);
 	do {
 		have = fmt_attr(old, level);
 		to = want;
@@ -403,7 +402,7 @@ static inline bool fills_table(const struct tdpi_map *m)
 	       !tdpi_load_acquire(&m->slot->owner);
 }
 
-/* Nobody can reach t: its leaves are written in no order, and nothing was there before. */
+/* Nobody can reach t, so its leaves need no order among them. */
 static void fill_leaves(struct tdpi_op *op, struct tdpi_table *t, uint64_t e)
 {
 	tdpi_entry_t *entries = tdpi_table_entries(op->mm, t);
