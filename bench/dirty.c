@@ -36,6 +36,18 @@ const struct question dirty_questions[] = {
 	},
 	{
 		.name = "dirty_arm",
+		.variant = "lazy",
+		.op = BENCH_LOG_LAZY,
+		.floor = FLOOR_STORE,
+		.before = MAPPED | YOUNG | DIRTY,
+		.after = LEFT_ALL | ALL_ARMED,
+		.levels = LEVEL_ANY,
+		.once = true,
+		.growth = true,
+		.aim_ns = 10000,
+	},
+	{
+		.name = "dirty_arm",
 		.variant = "by faults",
 		.op = BENCH_LOG_FAULTS,
 		.floor = FLOOR_STORE,

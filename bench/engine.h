@@ -45,12 +45,13 @@ enum bench_op {
 	BENCH_TEARDOWN, /* unmap everything, and give all memory of it back */
 	BENCH_ZAP_FAST, /* nothing can be reached any more; the work may be done later, in ready() */
 	BENCH_AGE,      /* range: clear Accessed; done = how many were young */
-	BENCH_AGE_EACH,    /* each: the same for one page; done += 1 if it was young */
-	BENCH_TEST_AGE,    /* range: done = 1 if any page is young, else 0 */
-	BENCH_AGE_BITMAP,  /* range: as BENCH_AGE, and which ones */
-	BENCH_WRPROT,      /* range: no page of it is writable */
-	BENCH_LOG_DIRTY,   /* from now on writes are noticed, by the Dirty bit */
-	BENCH_LOG_FAULTS,  /* … by faults */
+	BENCH_AGE_EACH,   /* each: the same for one page; done += 1 if it was young */
+	BENCH_TEST_AGE,   /* range: done = 1 if any page is young, else 0 */
+	BENCH_AGE_BITMAP, /* range: as BENCH_AGE, and which ones */
+	BENCH_WRPROT,     /* range: no page of it is writable */
+	BENCH_LOG_DIRTY,  /* from now on writes are noticed, by the Dirty bit */
+	BENCH_LOG_FAULTS, /* … by faults */
+	BENCH_LOG_LAZY, /* as BENCH_LOG_DIRTY, but what can wait until somebody writes is done then */
 	BENCH_LOG_OFF,     /* stop that */
 	BENCH_HARVEST,     /* range: which were written; forget it, and notice the next write */
 	BENCH_CLEAR,       /* range: forget, and notice the next write */
@@ -82,7 +83,8 @@ struct bench_engine {
 	const char *name;
 	unsigned formats; /* bit f: enum bench_format f */
 	int asks;         /* knows what to do with shape.asked */
-	unsigned above;   /* formats for which it knows what to do with shape.above */
+	unsigned
+		above; /* formats for which it knows what to do with shape.above, and can log lazily */
 	int (*create)(const struct bench_shape *shape, void **vm);
 	void (*destroy)(void *vm);
 	/* 0, or a number that says what went wrong. Called on threads between enter() and leave(). */

@@ -210,7 +210,8 @@ void subject_do(const struct subject *b, struct bench_work *work)
 void subject_used(struct subject *b)
 {
 	b->quiet = false;
-	if (b->q->op == BENCH_LOG_DIRTY || b->q->op == BENCH_LOG_FAULTS)
+	if (b->q->op == BENCH_LOG_DIRTY || b->q->op == BENCH_LOG_LAZY ||
+	    b->q->op == BENCH_LOG_FAULTS)
 		b->logged = true;
 	if (!(b->q->before & KEPT))
 		b->whole = false;
@@ -342,6 +343,7 @@ bool subject_possible(const struct bench_engine *engine, const struct question *
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if (q->before & needs[i].before && !engine->op[needs[i].op])
 			return false;
-	return engine->asks >= q->asked && (engine->above >> shape->format & 1) >= q->above &&
+	return engine->asks >= q->asked &&
+	       (engine->above >> shape->format & 1) >= (q->above || q->op == BENCH_LOG_LAZY) &&
 	       engine->op[q->op] && engine->op[BENCH_ZAP] && engine->formats >> shape->format & 1;
 }

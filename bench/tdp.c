@@ -307,6 +307,13 @@ static int log_dirty(struct bench_work *w)
 	return tdp_dirty_log(vm->mm, vm->slot, TDP_LOG_DBIT);
 }
 
+static int log_lazily(struct bench_work *w)
+{
+	struct tdp_vm *vm = w->vm;
+
+	return tdp_dirty_log(vm->mm, vm->slot, TDP_LOG_DBIT | TDP_LOG_LAZY);
+}
+
 static int log_faults(struct bench_work *w)
 {
 	struct tdp_vm *vm = w->vm;
@@ -462,17 +469,29 @@ const struct bench_engine tdp_engine = {
 	.above = 1u << BENCH_EPT | 1u << BENCH_NPT,
 	.create = create,
 	.destroy = destroy,
-	.op = {[BENCH_FAULT] = fault,           [BENCH_LOOKUP] = lookup,
-	       [BENCH_POPULATE] = populate,     [BENCH_ZAP] = zap,
-	       [BENCH_ZAP_EACH] = zap_each,     [BENCH_TEARDOWN] = teardown,
-	       [BENCH_ZAP_FAST] = zap_fast,     [BENCH_AGE] = age,
-	       [BENCH_AGE_EACH] = age_each,     [BENCH_TEST_AGE] = test_age,
-	       [BENCH_AGE_BITMAP] = age_bitmap, [BENCH_WRPROT] = write_protect,
-	       [BENCH_LOG_DIRTY] = log_dirty,   [BENCH_LOG_FAULTS] = log_faults,
-	       [BENCH_LOG_OFF] = log_off,       [BENCH_HARVEST] = harvest,
-	       [BENCH_CLEAR] = clear,           [BENCH_CLEAR_MASKS] = clear_masks,
-	       [BENCH_SPLIT] = split,           [BENCH_COLLAPSE] = collapse,
-	       [BENCH_SWITCH] = switch_role,    [BENCH_SWITCH_SAME] = switch_same},
+	.op = {[BENCH_FAULT] = fault,
+	       [BENCH_LOOKUP] = lookup,
+	       [BENCH_POPULATE] = populate,
+	       [BENCH_ZAP] = zap,
+	       [BENCH_ZAP_EACH] = zap_each,
+	       [BENCH_TEARDOWN] = teardown,
+	       [BENCH_ZAP_FAST] = zap_fast,
+	       [BENCH_AGE] = age,
+	       [BENCH_AGE_EACH] = age_each,
+	       [BENCH_TEST_AGE] = test_age,
+	       [BENCH_AGE_BITMAP] = age_bitmap,
+	       [BENCH_WRPROT] = write_protect,
+	       [BENCH_LOG_DIRTY] = log_dirty,
+	       [BENCH_LOG_FAULTS] = log_faults,
+	       [BENCH_LOG_LAZY] = log_lazily,
+	       [BENCH_LOG_OFF] = log_off,
+	       [BENCH_HARVEST] = harvest,
+	       [BENCH_CLEAR] = clear,
+	       [BENCH_CLEAR_MASKS] = clear_masks,
+	       [BENCH_SPLIT] = split,
+	       [BENCH_COLLAPSE] = collapse,
+	       [BENCH_SWITCH] = switch_role,
+	       [BENCH_SWITCH_SAME] = switch_same},
 	.look = look,
 	.counts = counts,
 	.tables = tables,

@@ -401,6 +401,18 @@ enum tdp_log_mode {
 #define TDP_LOG_EAGER_SPLIT 0x200u
 /** With OFF: rebuild huge pages now (tdp_collapse over the slot). */
 #define TDP_LOG_RECOVER 0x400u
+/**
+ * Arm in microseconds, whatever the slot's size: one permission is taken high up in the tables, and the rest is done
+ * table by table when somebody writes there. For formats in which entries that point to tables carry permissions (EPT
+ * and NPT; else TDP_ENOTSUP).
+ *
+ * The first write below a table faults, also where logging by Dirty bit takes no fault otherwise: once for each table
+ * of 4K pages (2 MiB) that is written to, in which all is armed then, and above these once for 1 GiB and once for
+ * 512 GiB, each in the same fault and with a flush of that range. Lookups say what the MMU would: where nobody has
+ * written yet nothing is writable, nor dirty. With INITIALLY_SET nothing is armed, so nothing is lazy. After OFF the
+ * first write below what is still shut faults once more.
+ */
+#define TDP_LOG_LAZY 0x800u
 
 /**
  * Switch dirty logging of a slot. From the return on, every guest write is in the log (superset rule:

@@ -102,8 +102,8 @@ struct tdpi_age {
 
 struct tdpi_engine {
 	uint32_t format, index_lg2, leaf_levels, levels_max, gpa_bits_max, pa_bits_max;
-	uint32_t fault_tables;   /* the most that one fault can take from the vCPU's cache */
-	bool ad_always, table_a; /* FMT_AD_ALWAYS; FMT_TABLE_A is there */
+	uint32_t fault_tables; /* the most that one fault can take from the vCPU's cache */
+	bool ad_always, table_a, table_w; /* FMT_AD_ALWAYS; FMT_TABLE_A, FMT_TABLE_W are there */
 
 	/* Geometry and registers; any context. */
 	int (*levels)(unsigned gpa_bits, unsigned forced);
@@ -142,6 +142,8 @@ struct tdpi_engine {
 		       uint64_t *bits, tdpi_gfn_t base, bool clear);
 	int (*rearm)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		     const uint64_t *bits, tdpi_gfn_t base, bool by_d);
+	int (*arm_lazily)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
+			  bool by_d);
 	int (*age)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span span,
 		   struct tdpi_age *age);
 

@@ -55,6 +55,22 @@ static inline bool table_idle(const struct tdp_mm *mm, uint64_t e, unsigned leve
 	       tdpi_load_relaxed(&table_below(mm, e, level)->idle);
 }
 
+/* Can nothing below a TABLE entry be written, and was nothing since it was shut (engine/lazy.h)? */
+static inline bool table_shut(uint64_t e)
+{
+	return FMT_TABLE_W && !(e & FMT_TABLE_W);
+}
+
+/* Which subtrees a walk passes by: a constant where it is asked for. */
+enum past { PAST_NONE, PAST_IDLE, PAST_SHUT };
+
+TDPI_ALWAYS_INLINE bool passed_by(const struct tdp_mm *mm, uint64_t e, unsigned level,
+				  enum past past)
+{
+	return (past == PAST_IDLE && table_idle(mm, e, level)) ||
+	       (past == PAST_SHUT && table_shut(e));
+}
+
 /* Where a walk for one address has come to. The table is tdpi_table_of(ref). */
 struct spot {
 	tdpi_entry_t *ref;
@@ -225,7 +241,7 @@ static inline void iter_knows_cuts(struct iter *it)
 }
 
 /*
- * Nothing but tables in the run, and the caller will go down to each: then there is nothing to be done here, and no
+ * Only open tables in the run, and the caller will go down to each: then there is nothing to be done here, and no
  * lock to be taken, which all walks of a VM would write to. True: passed. What is a table now may be none when the walk
  * comes to it; a walk that passed without the lock then always comes back, as iter_cut() says (A4c).
  */
@@ -235,9 +251,12 @@ static inline bool iter_pass(struct iter *it)
 		return false;
 	TDPI_POINT(READ, &it->entries[it->first],
 		   (it->last - it->first + 1) * sizeof(*it->entries));
-	for (unsigned i = it->first; i <= it->last; i++)
-		if (fmt_kind(tdpi_entry_load_quiet(&it->entries[i]), it->level) != TDP_ENTRY_TABLE)
+	for (unsigned i = it->first; i <= it->last; i++) {
+		uint64_t e = tdpi_entry_load_quiet(&it->entries[i]);
+
+		if (fmt_kind(e, it->level) != TDP_ENTRY_TABLE || table_shut(e))
 			return false;
+	}
 	it->cuts[it->level] = ITER_PASSED;
 	return true;
 }
@@ -246,7 +265,8 @@ static inline bool iter_pass(struct iter *it)
  * The first of the current table's entries [*at, end) below which a walk goes on: its word, and *at; 0: none. Nothing
  * but break-before-make freezes an entry.
  */
-TDPI_ALWAYS_INLINE uint64_t iter_skip(const struct iter *it, uint64_t *at, uint64_t end, bool used)
+TDPI_ALWAYS_INLINE uint64_t iter_skip(const struct iter *it, uint64_t *at, uint64_t end,
+				      enum past past)
 {
 	const tdpi_entry_t *ref = it->entries + (*at & (ENTRIES - 1));
 
@@ -256,17 +276,14 @@ TDPI_ALWAYS_INLINE uint64_t iter_skip(const struct iter *it, uint64_t *at, uint6
 		if (FMT_BBM && fmt_kind(e, it->level) == TDP_ENTRY_FROZEN)
 			e = iter_thaw(it, ref);
 		if (fmt_kind(e, it->level) == TDP_ENTRY_TABLE &&
-		    !(used && table_idle(it->mm, e, it->level)))
+		    !passed_by(it->mm, e, it->level, past))
 			return e;
 	}
 	return 0;
 }
 
-/*
- * From the current table's entry over it->next on: the next child table, or up, or the end. used: only what may have
- * been used, which is a constant where it is asked for.
- */
-TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, bool used)
+/* From the current table's entry over it->next on: the next child table, or up, or the end. */
+TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, enum past past)
 {
 	unsigned top = it->root->level;
 
@@ -280,7 +297,7 @@ TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, bool used)
 			at = behind;
 		else
 			e = iter_skip(it, &at, tdpi_min64(behind, ((it->end - 1) >> shift) + 1),
-				      used);
+				      past);
 		if (at > first) {
 			if (it->level > it->min_level && tdpi_unlikely(iter_cut(it))) {
 				iter_enter(it, root_table(it->root, it->next), top);
@@ -308,7 +325,7 @@ TDPI_ALWAYS_INLINE bool iter_move(struct iter *it, bool used)
 }
 
 /* The root's table, or the first on the way down in which the range is more than a part of one table below. */
-TDPI_ALWAYS_INLINE void iter_start(struct iter *it, bool used)
+TDPI_ALWAYS_INLINE void iter_start(struct iter *it, enum past past)
 {
 	struct spot s = spot_top(it->root, it->next);
 	tdpi_gfn_t last = it->end - 1;
@@ -317,34 +334,39 @@ TDPI_ALWAYS_INLINE void iter_start(struct iter *it, bool used)
 	while (it->direct && s.level > it->min_level &&
 	       last - it->next < level_pages(s.level) - 1 &&
 	       it->next >> level_shift(s.level) == last >> level_shift(s.level) &&
-	       fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE &&
-	       !(used && table_idle(it->mm, s.e, s.level)))
+	       fmt_kind(s.e, s.level) == TDP_ENTRY_TABLE && !passed_by(it->mm, s.e, s.level, past))
 		s = spot_in(tdpi_entries_at(it->mm, fmt_pa(s.e, s.level)), s.level - 1, it->next);
 	it->fresh = false;
 	iter_enter(it, tdpi_table_of(it->mm, s.ref), s.level);
 }
 
-TDPI_ALWAYS_INLINE bool iter_step(struct iter *it, bool used)
+TDPI_ALWAYS_INLINE bool iter_step(struct iter *it, enum past past)
 {
 	if (it->next >= it->end)
 		return false;
 	if (it->fresh) {
-		iter_start(it, used);
+		iter_start(it, past);
 		return true;
 	}
-	return iter_move(it, used);
+	return iter_move(it, past);
 }
 
 /* Step to the next table to visit; false: the range is done. Inside a read section. */
 static inline bool iter_table(struct iter *it)
 {
-	return iter_step(it, false);
+	return iter_step(it, PAST_NONE);
 }
 
 /* The same, past idle subtrees. */
 static inline bool iter_used(struct iter *it)
 {
-	return iter_step(it, true);
+	return iter_step(it, PAST_IDLE);
+}
+
+/* The same, past shut ones. */
+static inline bool iter_open(struct iter *it)
+{
+	return iter_step(it, PAST_SHUT);
 }
 
 static inline bool iter_need_resched(const struct iter *it)

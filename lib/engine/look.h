@@ -5,6 +5,21 @@
 
 #include "engine/map.h"
 
+static void leaf_info(uint64_t e, unsigned level, tdpi_gfn_t gfn, uint64_t encrypt,
+		      struct tdp_mapping *out)
+{
+	struct tdpi_attr a = fmt_attr(e, level);
+	unsigned shift = level_shift(level);
+
+	out->gpa = gfn >> shift << (shift + TDP_PAGE_LG2);
+	out->pa = fmt_pa(e, level) & ~encrypt;
+	out->lg2 = TDP_PAGE_LG2 + shift;
+	out->prot = a.prot;
+	out->flags = (a.accessed ? TDP_MAP_ACCESSED : 0) | (a.dirty ? TDP_MAP_DIRTY : 0) |
+		     (a.tracked ? TDP_MAP_TRACKED_ACCESS : 0) |
+		     (a.host_w ? TDP_MAP_HOST_WRITABLE : 0) | (a.mmu_w ? TDP_MAP_MMU_WRITABLE : 0);
+}
+
 /*
  * The entry that decides about gfn. A frozen one is being changed by somebody who holds the table's lock:
  * waiting for that lock is waiting for the answer, so a reader never reports a hole that is none.
@@ -41,7 +56,7 @@ static bool translate(const struct tdp_mm *mm, const struct tdp_root *root, tdpi
 
 	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF)
 		return false;
-	leaf_info(s.e, s.level, gfn, mm->encrypt_mask, out);
+	leaf_info(seen_leaf(mm, root, gfn, s.e, s.level), s.level, gfn, mm->encrypt_mask, out);
 	return true;
 }
 
@@ -51,7 +66,7 @@ static bool present(const struct tdp_mm *mm, const struct tdp_root *root, struct
 
 	if (fmt_kind(s.e, s.level) != TDP_ENTRY_LEAF)
 		return false;
-	m->leaf = s.e;
+	m->leaf = seen_leaf(mm, root, m->gfn, s.e, s.level);
 	m->leaf_level = s.level;
 	m->next = ((m->gfn >> level_shift(s.level)) + 1) << level_shift(s.level);
 	return true;
@@ -88,13 +103,13 @@ struct walker {
 };
 
 static void describe(const struct walker *w, struct tdp_visit *v, uint64_t e, unsigned level,
-		     tdpi_gfn_t gfn)
+		     tdpi_gfn_t gfn, bool shut)
 {
 	struct tdp_mapping leaf = {0};
 	enum tdp_entry_kind kind = fmt_kind(e, level);
 
 	if (kind == TDP_ENTRY_LEAF)
-		leaf_info(e, level, gfn, w->mm->encrypt_mask, &leaf);
+		leaf_info(shut ? fmt_wrprot(e, level) : e, level, gfn, w->mm->encrypt_mask, &leaf);
 	else if (kind == TDP_ENTRY_TABLE)
 		leaf.pa = fmt_pa(e, level) & ~w->mm->encrypt_mask;
 	v->gpa = gfn << TDP_PAGE_LG2;
@@ -113,7 +128,8 @@ static int visit(const struct walker *w, struct tdp_visit *v, uint32_t when)
 	return w->flags & when ? w->fn(w->arg, v) : 0;
 }
 
-static int walk_table(const struct walker *w, struct tdpi_table *t)
+/* shut: by an entry above. */
+static int walk_table(const struct walker *w, struct tdpi_table *t, bool shut)
 {
 	const tdpi_entry_t *entries = tdpi_table_entries(w->mm, t);
 	unsigned level = t->level, shift = level_shift(level);
@@ -128,11 +144,12 @@ static int walk_table(const struct walker *w, struct tdpi_table *t)
 
 		if (kind == TDP_ENTRY_EMPTY)
 			continue;
-		describe(w, &v, e, level, gfn);
+		describe(w, &v, e, level, gfn, shut);
 		if (kind == TDP_ENTRY_TABLE) {
 			ret = visit(w, &v, TDP_WALK_TABLE_PRE);
 			if (ret == 0)
-				ret = walk_table(w, table_below(w->mm, e, level));
+				ret = walk_table(w, table_below(w->mm, e, level),
+						 shut || table_shut(e));
 			else if (ret > 0)
 				ret = 0; /* skip what is below */
 			if (ret == 0)
@@ -154,8 +171,9 @@ static int walk(const struct tdp_mm *mm, struct tdp_root *root, struct tdpi_span
 	struct walker w = {mm, span, flags, fn, arg};
 
 	for (unsigned i = 0; i < mm->root_pages; i++) {
-		int ret = walk_table(
-			&w, (struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE));
+		struct tdpi_table *t =
+			(struct tdpi_table *)((uintptr_t)root->table + i * TDPI_META_SIZE);
+		int ret = walk_table(&w, t, false);
 
 		if (ret < 0)
 			return ret;
@@ -213,6 +231,21 @@ static void check_meta(struct tdp_mm *mm, struct tdp_root *root, const struct td
 	(void)mm;
 }
 
+/* A slot that leaves is found by nobody; its tables are cut off, their parents locked, before it is forgotten. */
+static void check_shut(struct tdp_mm *mm, const struct tdpi_table *t, tdpi_gfn_t gfn,
+		       struct tdp_report *r)
+{
+	const struct tdpi_slot *slot = tdpi_slot_at(mm, tdp_role_as(t->role), gfn);
+
+	if (!slot)
+		slot = tdpi_load_acquire(&mm->leaving);
+	if (!tdpi_load_relaxed(&mm->lazy))
+		broken(r, "a table is shut, and nothing was ever armed lazily");
+	else if (!slot || gfn - slot->base >= slot->pages ||
+		 slot->pages - (gfn - slot->base) < level_pages(t->level))
+		broken(r, "a table is shut that is not wholly in a slot");
+}
+
 /* The table, and the entry in it, that pointed to another one; up NULL: that is a root. */
 struct way {
 	const struct tdpi_table *up;
@@ -226,8 +259,8 @@ struct way {
  */
 static bool cut_meanwhile(struct way way, const struct tdpi_table *t)
 {
-	return way.up && t->state == TDPI_TABLE_STALE &&
-	       (tdpi_load_relaxed(&way.up->state) == TDPI_TABLE_STALE ||
+	return way.up && t->state >= TDPI_TABLE_STALE &&
+	       (tdpi_load_relaxed(&way.up->state) >= TDPI_TABLE_STALE ||
 		tdpi_entry_load(way.ref) != way.e);
 }
 
@@ -260,6 +293,8 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way
 			broken(r, "a table below the lowest level");
 		if (kind == TDP_ENTRY_TABLE && table_below(mm, e, level)->parent != &entries[i])
 			broken(r, "a table does not know the entry that points to it");
+		if (kind == TDP_ENTRY_TABLE && table_shut(e))
+			check_shut(mm, t, t->gfn + i * level_pages(level), r);
 	}
 	if (present != t->present || mmio != t->mmio)
 		broken(r, "the number of entries in use differs from the count");

@@ -10,22 +10,7 @@
 #ifndef TDPI_ENGINE_MAP_H
 #define TDPI_ENGINE_MAP_H
 
-#include "engine/huge.h"
-
-static void leaf_info(uint64_t e, unsigned level, tdpi_gfn_t gfn, uint64_t encrypt,
-		      struct tdp_mapping *out)
-{
-	struct tdpi_attr a = fmt_attr(e, level);
-	unsigned shift = level_shift(level);
-
-	out->gpa = gfn >> shift << (shift + TDP_PAGE_LG2);
-	out->pa = fmt_pa(e, level) & ~encrypt;
-	out->lg2 = TDP_PAGE_LG2 + shift;
-	out->prot = a.prot;
-	out->flags = (a.accessed ? TDP_MAP_ACCESSED : 0) | (a.dirty ? TDP_MAP_DIRTY : 0) |
-		     (a.tracked ? TDP_MAP_TRACKED_ACCESS : 0) |
-		     (a.host_w ? TDP_MAP_HOST_WRITABLE : 0) | (a.mmu_w ? TDP_MAP_MMU_WRITABLE : 0);
-}
+#include "engine/lazy.h"
 
 static TDPI_COLD void wait_for_lock(struct tdpi_op *op, struct tdpi_table *t)
 {
@@ -142,8 +127,8 @@ static int fast_locked(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *r
 	return TDP_FAULT_FIXED;
 }
 
-static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
-		struct tdpi_map *m)
+static int fast_open(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
+		     struct tdpi_map *m)
 {
 	struct spot s = spot_of(op->mm, root, m->gfn);
 	struct tdpi_locked l;
@@ -163,9 +148,21 @@ static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slo
 	tdpi_table_unlock(op->mm, l);
 	if (ret == TDP_FAULT_FIXED)
 		note_used(op->mm, l.t);
-	if (ret >= 0)
+	if (ret >= 0) {
+		m->leaf = seen_leaf(op->mm, root, m->gfn, m->leaf, s.level);
 		flush_local(op, m->gfn, s.level);
+	}
 	return ret;
+}
+
+static int fast(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
+		struct tdpi_map *m)
+{
+	bool opened = FMT_TABLE_W && tdpi_unlikely(tdpi_load_relaxed(&op->mm->lazy)) &&
+		      m->access & TDP_W && slot && open_way(op, root, slot, m->gfn);
+	int ret = fast_open(op, root, slot, m);
+
+	return opened && ret == TDP_FAULT_SPURIOUS ? TDP_FAULT_FIXED : ret;
 }
 
 /* ---- map: the leaf's content is known ---- */
@@ -352,6 +349,7 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, 
 	m->next = gfn;
 	m->writable = fmt_perm(m->leaf, level, op->mm->ad) & TDP_W;
 	tdpi_table_unlock(op->mm, l);
+	m->leaf = seen_leaf(op->mm, l.t->root, m->gfn, m->leaf, level);
 	if (ret == TDP_FAULT_FIXED)
 		note_used(op->mm, l.t);
 	/* Nothing was there: nothing can be cached. */

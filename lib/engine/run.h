@@ -126,7 +126,7 @@ TDPI_ALWAYS_INLINE void run_end(struct run *r, const struct run_dirty *dirty, un
 {
 	const struct tdp_mm *mm = r->op->mm;
 
-	if (tdpi_unlikely(r->any_dirty))
+	if (tdpi_unlikely(r->any_dirty) && !shut_above(mm, r->l.t))
 		run_tell_log(mm, r->l.t, dirty);
 	if (tdpi_unlikely(mm->backend.table_sync != NULL) && r->changed)
 		mm->backend.table_sync(mm->backend_ctx, &r->entries[r->first],

@@ -42,11 +42,26 @@ TDPI_ALWAYS_INLINE void set_present(struct tdpi_op *op, struct tdpi_locked l, td
 	sync_entry(op->mm, ref);
 }
 
+/* Is an entry above t shut? Then what is said to be written in t was written before (engine/lazy.h). */
+static TDPI_COLD bool shut_above(const struct tdp_mm *mm, const struct tdpi_table *t)
+{
+	bool shut = false;
+
+	while (FMT_TABLE_W && !shut && t->parent) {
+		uint64_t e = tdpi_entry_load(t->parent);
+
+		shut = fmt_kind(e, t->level + 1u) == TDP_ENTRY_TABLE && table_shut(e);
+		t = tdpi_table_of(mm, t->parent);
+	}
+	return shut;
+}
+
 /* A leaf's Dirty bit is about to be forgotten: into the log, if anybody logs by Dirty bit. */
 static inline void note_dirty(struct tdpi_op *op, struct tdpi_locked l, tdpi_gfn_t gfn,
 			      uint64_t old)
 {
-	if (tdpi_unlikely(tdpi_load_relaxed(&op->mm->dbit_logs) != 0) && fmt_dirty(old, l.t->level))
+	if (tdpi_unlikely(tdpi_load_relaxed(&op->mm->dbit_logs) != 0) &&
+	    fmt_dirty(old, l.t->level) && !shut_above(op->mm, l.t))
 		tdpi_note_dirty(op->mm, l.t->root->as_id, gfn, level_pages(l.t->level));
 }
 

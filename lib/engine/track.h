@@ -184,6 +184,7 @@ struct harvest {
 	uint64_t *bits; /* from base on: dirty frames are set; NULL: writes are to be noticed */
 	const uint64_t *only; /* then: of these frames, from base on; NULL: of all */
 	bool clear;           /* clean them, too */
+	bool shut;            /* tables that lie wholly in span: by their entry (engine/lazy.h) */
 };
 
 /*
@@ -212,7 +213,7 @@ TDPI_ALWAYS_INLINE void harvest_leaf(struct run *r, unsigned i, const struct har
 	if (h->bits && fmt_dirty(e, level))
 		set_part(h->bits, h->base, part);
 	/* Of a huge page that is partly outside, the rest's dirtiness must not go with it. */
-	if (cut_by(h->span, gfn, level) && fmt_dirty(e, level))
+	if (cut_by(h->span, gfn, level) && fmt_dirty(e, level) && !shut_above(r->op->mm, r->l.t))
 		tdpi_note_dirty(r->op->mm, r->l.t->root->as_id, gfn, level_pages(level));
 	run_flush(r, i, 1);
 }
@@ -266,7 +267,7 @@ static int harvest(struct tdpi_op *op, struct tdp_root *root, struct tdpi_span s
 	struct iter it;
 
 	iter_begin(&it, op, root, span, 0);
-	while (iter_table(&it)) {
+	while (iter_open(&it)) {
 		if (iter_pass(&it))
 			continue;
 		if (BY_LEVEL(harvest_run, &it, op, &h))
@@ -298,6 +299,20 @@ static inline unsigned asked_until(const struct harvest *h, const struct run *r,
 	return i < r->end ? i : r->end;
 }
 
+/*
+ * W of the entry goes instead of that of all leaves below. Pointers to tables that MMUs keep have W of before, be it
+ * for the way down to there or for this entry alone: so all levels are flushed.
+ */
+static void shut_table(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, tdpi_gfn_t gfn)
+{
+	unsigned level = l.t->level;
+
+	tdpi_entry_clear(l, ref, FMT_TABLE_W);
+	sync_entry(op->mm, ref);
+	tdpi_gather_range(&op->gather, gfn, gfn + level_pages(level), TDPI_LEVELS_ALL,
+			  TDP_FLUSH_PERMISSION);
+}
+
 TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, bool by_d,
 				  const struct iter *it, unsigned level)
 {
@@ -322,6 +337,9 @@ TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, b
 			continue;
 		}
 		e = tdpi_entry_load(&r.entries[i]);
+		if (level > 0 && h->shut && fmt_kind(e, level) == TDP_ENTRY_TABLE &&
+		    part.end - part.start == level_pages(level))
+			shut_table(op, r.l, &r.entries[i], part.start);
 		if (fmt_kind(e, level) != TDP_ENTRY_LEAF ||
 		    (h->only && !any_bit(h->only, h->base, part)))
 			continue;

@@ -57,6 +57,30 @@ static void zap_leaf(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn, uint6
 	set_removed_leaf(z->op, z->l, ref, gfn, e, empty_word(z, e, level));
 }
 
+/* The table below e, an entry of t, has just been cut off there. */
+static TDPI_COLD void note_unwritten(const struct tdp_mm *mm, const struct tdpi_table *t,
+				     uint64_t e)
+{
+	struct tdpi_locked below;
+
+	if ((table_shut(e) || shut_above(mm, t)) &&
+	    tdpi_table_lock(mm, table_below(mm, e, t->level), &below)) {
+		tdpi_store_relaxed(&below.t->state, (uint8_t)TDPI_TABLE_UNWRITTEN);
+		tdpi_table_unlock(mm, below);
+	}
+}
+
+/* As set_removed_table(); and what is below what is shut tells no log. */
+static struct tdpi_table *cut_table(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
+				    tdpi_gfn_t gfn, uint64_t e)
+{
+	struct tdpi_table *below = set_removed_table(op, l, ref, gfn, e);
+
+	if (FMT_TABLE_W && tdpi_unlikely(tdpi_load_relaxed(&op->mm->lazy)))
+		note_unwritten(op->mm, l.t, e);
+	return below;
+}
+
 /* Is a table below this entry to be cut off? If not, the walk goes down to it. */
 static inline bool to_cut(const struct zap_run *z, tdpi_gfn_t gfn, unsigned level)
 {
@@ -88,7 +112,7 @@ static bool zap_entry(struct zap_run *z, tdpi_entry_t *ref, tdpi_gfn_t gfn)
 	case TDP_ENTRY_TABLE:
 		if (!to_cut(z, gfn, level))
 			break;
-		t = set_removed_table(z->op, z->l, ref, gfn, e);
+		t = cut_table(z->op, z->l, ref, gfn, e);
 		t->next = z->cut;
 		z->cut = t;
 		return true;
@@ -214,7 +238,7 @@ static int zap_table(struct tdpi_op *op, struct tdpi_table *t)
 	found = fmt_kind(e, parent->level) == TDP_ENTRY_TABLE &&
 		table_below(op->mm, e, parent->level) == t;
 	if (found)
-		set_removed_table(op, l, ref, t->gfn, e);
+		cut_table(op, l, ref, t->gfn, e);
 	tdpi_table_unlock(op->mm, l);
 	if (!found)
 		return TDP_ENOENT;
@@ -287,7 +311,8 @@ static uint64_t cut_off(struct tdp_mm *mm, struct tdpi_counts *counts, struct td
 	uint64_t n = 1, leaves = 0;
 
 	tdpi_lock(&mm->env, &t->lock, TDPI_LOCK_TABLE);
-	tdpi_store_relaxed(&t->state, (uint8_t)TDPI_TABLE_STALE);
+	if (t->state == TDPI_TABLE_LINKED)
+		tdpi_store_relaxed(&t->state, (uint8_t)TDPI_TABLE_STALE);
 	tdpi_unlock(&mm->env, &t->lock);
 	tdpi_count(counts, tables[level], -1);
 	tdpi_count(counts, mmio, -(uint64_t)t->mmio);
@@ -334,24 +359,31 @@ static void collect_dirty(const struct tdp_mm *mm, const struct tdpi_table *t)
 		run_tell_log(mm, t, &dirty);
 }
 
-/* The subtree was flushed: hand over its dirty bits, put its tables on a list. Returns how many. */
-static uint64_t collect(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_table **free_list)
+static uint64_t collect_below(struct tdp_mm *mm, struct tdpi_table *t, bool written,
+			      struct tdpi_table **free_list)
 {
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level;
 	uint64_t n = 1;
 
-	if (tdpi_unlikely(tdpi_load_relaxed(&mm->dbit_logs) != 0))
+	if (tdpi_unlikely(tdpi_load_relaxed(&mm->dbit_logs) != 0) && written)
 		collect_dirty(mm, t);
 	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {
 		uint64_t e = tdpi_entry_load_quiet(&entries[i]);
 
 		if (fmt_kind(e, level) == TDP_ENTRY_TABLE)
-			n += collect(mm, table_below(mm, e, level), free_list);
+			n += collect_below(mm, table_below(mm, e, level), written && !table_shut(e),
+					   free_list);
 	}
 	t->next = *free_list;
 	*free_list = t;
 	return n;
+}
+
+/* The subtree was flushed: hand over its dirty bits, put its tables on a list. Returns how many. */
+static uint64_t collect(struct tdp_mm *mm, struct tdpi_table *t, struct tdpi_table **free_list)
+{
+	return collect_below(mm, t, t->state != TDPI_TABLE_UNWRITTEN, free_list);
 }
 
 /*

@@ -81,12 +81,13 @@ struct tdpi_root_geom {
  *   FMT_AD_ALWAYS      1 when the MMU's A and D cannot be switched off (NPT)
  *   FMT_TABLE_A        the Accessed bit of entries that point to tables, which the MMU sets there when it sets it in
  *                      leaves; 0: there is none. fmt_table() has it set, as no walk then has to
+ *   FMT_TABLE_W        the bit of entries that point to tables without which nothing below can be written; 0: such
+ *                      entries carry no permissions
  *   FMT_EXEC_ONLY      1 when X without R exists
  *   FMT_EXEC_BY_MODE   1 when XS and XU can differ. Words with both or none mean the same for an MMU that
  *                      does not tell modes apart
  *   FMT_AF_FAULT       1 when a clear Accessed bit faults unless the MMU sets it (arm64)
  *   FMT_BBM            1 when live size or address changes need break-before-make
- *   FMT_HIERARCHICAL   1 when table entries carry permissions
  *
  * Functions:
  *   uint64_t fmt_empty(unsigned level)  non-present value of a fresh table

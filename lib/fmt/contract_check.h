@@ -15,9 +15,9 @@
 #if !defined(FMT_NS) || !defined(FMT_ID) || !defined(FMT_NAME) || !defined(FMT_INDEX_LG2) ||       \
 	!defined(FMT_LEVELS_MIN) || !defined(FMT_LEVELS_MAX) || !defined(FMT_LEAF_LEVELS) ||       \
 	!defined(FMT_GPA_BITS_MAX) || !defined(FMT_PA_BITS_MAX) || !defined(FMT_ROOT_PAGES_MAX) || \
-	!defined(FMT_AD_ALWAYS) || !defined(FMT_TABLE_A) || !defined(FMT_EXEC_ONLY) ||             \
-	!defined(FMT_AF_FAULT) || !defined(FMT_BBM) || !defined(FMT_HIERARCHICAL) ||               \
-	!defined(FMT_EXEC_BY_MODE)
+	!defined(FMT_AD_ALWAYS) || !defined(FMT_TABLE_A) || !defined(FMT_TABLE_W) ||               \
+	!defined(FMT_EXEC_ONLY) || !defined(FMT_EXEC_BY_MODE) || !defined(FMT_AF_FAULT) ||         \
+	!defined(FMT_BBM)
 #error "the format header does not define all constants of fmt/contract.h"
 #endif
 

@@ -78,11 +78,11 @@ TDPI_STATIC_ASSERT(EPT_R == TDP_R && EPT_W == TDP_W && EPT_XS == TDP_XS && EPT_X
 #define FMT_ROOT_PAGES_MAX 1
 #define FMT_AD_ALWAYS 0
 #define FMT_TABLE_A EPT_A
+#define FMT_TABLE_W EPT_W
 #define FMT_EXEC_ONLY 1
 #define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 0
 #define FMT_BBM 0
-#define FMT_HIERARCHICAL 1
 
 static inline uint64_t ept_empty(unsigned level)
 {
@@ -357,7 +357,8 @@ static inline bool ept_valid(uint64_t e, unsigned level, unsigned pa_bits)
 	case TDP_ENTRY_FROZEN: return e == ept_frozen(level);
 	case TDP_ENTRY_MMIO: return e == ept_mmio(level, ept_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
-		return (e & ~(EPT_PA | EPT_A)) == EPT_RWX && !((e & EPT_PA) >> pa_bits);
+		return (e & ~(EPT_PA | EPT_A | EPT_W)) == (EPT_RWX & ~EPT_W) &&
+		       !((e & EPT_PA) >> pa_bits);
 	case TDP_ENTRY_LEAF: return ept_leaf_valid(e, level, pa_bits);
 	}
 	return false;

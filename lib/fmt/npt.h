@@ -56,11 +56,11 @@ TDPI_STATIC_ASSERT(((NPT_GEN_LO | NPT_GEN_HI) & (NPT_P | NPT_PA | NPT_IS_FROZEN 
 #define FMT_ROOT_PAGES_MAX 1
 #define FMT_AD_ALWAYS 1
 #define FMT_TABLE_A NPT_A
+#define FMT_TABLE_W NPT_RW
 #define FMT_EXEC_ONLY 0
 #define FMT_EXEC_BY_MODE 0
 #define FMT_AF_FAULT 0
 #define FMT_BBM 0
-#define FMT_HIERARCHICAL 1
 
 static inline uint64_t npt_empty(unsigned level)
 {
@@ -293,7 +293,7 @@ static inline bool npt_valid(uint64_t e, unsigned level, unsigned pa_bits)
 	case TDP_ENTRY_FROZEN: return e == npt_frozen(level);
 	case TDP_ENTRY_MMIO: return e == npt_mmio(level, npt_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
-		return (e & ~(NPT_PA | NPT_A)) == (NPT_P | NPT_RW | NPT_US) &&
+		return (e & ~(NPT_PA | NPT_A | NPT_RW)) == (NPT_P | NPT_US) &&
 		       !((e & NPT_PA) >> pa_bits);
 	case TDP_ENTRY_LEAF: return npt_leaf_valid(e, level, pa_bits);
 	}

@@ -64,11 +64,11 @@ TDPI_STATIC_ASSERT(((S2_GEN_LO | S2_GEN_HI) & (S2_VALID | S2_PA | S2_IS_FROZEN |
 #define FMT_ROOT_PAGES_MAX 16
 #define FMT_AD_ALWAYS 0
 #define FMT_TABLE_A UINT64_C(0)
+#define FMT_TABLE_W UINT64_C(0)
 #define FMT_EXEC_ONLY 1
 #define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 1
 #define FMT_BBM 1
-#define FMT_HIERARCHICAL 0
 
 static inline uint64_t s2_empty(unsigned level)
 {

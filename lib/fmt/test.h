@@ -60,11 +60,11 @@ TDPI_STATIC_ASSERT((TST_TYPE + TST_NO_R + TST_W + TST_XS + TST_D + TST_A + TST_H
 #define FMT_ROOT_PAGES_MAX 1
 #define FMT_AD_ALWAYS 0
 #define FMT_TABLE_A UINT64_C(0)
+#define FMT_TABLE_W UINT64_C(0)
 #define FMT_EXEC_ONLY 1
 #define FMT_EXEC_BY_MODE 1
 #define FMT_AF_FAULT 0
 #define FMT_BBM 1
-#define FMT_HIERARCHICAL 0
 
 static inline uint64_t tst_out(uint64_t logical, unsigned level)
 {

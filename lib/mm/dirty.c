@@ -62,6 +62,8 @@ static void each_root(struct tdpi_bulk *b, const struct tdpi_slot *slot, struct 
 
 /* ---- on and off ---- */
 
+#define ON_FLAGS (TDP_LOG_INITIALLY_SET | TDP_LOG_EAGER_SPLIT | TDP_LOG_LAZY)
+
 static int log_prepare(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 {
 	uint64_t words = (slot->pages + 63) / 64, *dirty = slot->dirty;
@@ -97,6 +99,20 @@ static void log_arm(struct tdp_mm *mm, struct tdpi_slot *slot)
 	tdpi_bulk_end(&b);
 }
 
+/* The same for what is above the leaves: then that pass locks the tables at the slot's edges, and faults the others. */
+static void log_arm_lazily(struct tdp_mm *mm, struct tdpi_slot *slot)
+{
+	struct tdpi_span span = {slot->base, slot->base + slot->pages};
+	struct tdpi_bulk b;
+
+	tdpi_store_relaxed(&mm->lazy,
+			   1u); /* stays: what is shut is only opened by who writes there */
+	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_LOG);
+	tdpi_for_each_root_inside(mm, root, slot->as_id, TDPI_ROOTS_ALL)
+		mm->engine->arm_lazily(&b.op, root, span, slot->log == TDP_LOG_DBIT);
+	tdpi_bulk_end(&b);
+}
+
 static int log_on(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 {
 	struct tdpi_span span = {slot->base, slot->base + slot->pages};
@@ -105,7 +121,7 @@ static int log_on(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 
 	if (how == TDP_LOG_AUTO)
 		how = mm->ad & 2 ? TDP_LOG_DBIT : TDP_LOG_WRPROT;
-	if (how == TDP_LOG_DBIT && !(mm->ad & 2))
+	if ((how == TDP_LOG_DBIT && !(mm->ad & 2)) || (mode & TDP_LOG_LAZY && !mm->engine->table_w))
 		return TDP_ENOTSUP;
 	if (slot->log == how)
 		return TDP_OK;
@@ -120,7 +136,11 @@ static int log_on(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 		tdpi_add_relaxed(&mm->dbit_logs, 1);
 	tdpi_store_release(&slot->log, how);
 	tdpi_invalidate_lookups(mm);
-	if (!(mode & TDP_LOG_INITIALLY_SET))
+	if (mode & TDP_LOG_INITIALLY_SET)
+		return TDP_OK;
+	if (mode & TDP_LOG_LAZY)
+		log_arm_lazily(mm, slot);
+	else
 		log_arm(mm, slot);
 	return TDP_OK;
 }
@@ -144,10 +164,8 @@ int tdp_dirty_log(struct tdp_mm *mm, uint32_t id, uint32_t mode)
 
 	if (ret)
 		return ret;
-	if (mode & ~(0xffu | TDP_LOG_INITIALLY_SET | TDP_LOG_EAGER_SPLIT | TDP_LOG_RECOVER) ||
-	    (mode & 0xff) > TDP_LOG_DBIT ||
-	    ((mode & 0xff) != TDP_LOG_OFF && mode & TDP_LOG_RECOVER) ||
-	    ((mode & 0xff) == TDP_LOG_OFF && mode & (TDP_LOG_INITIALLY_SET | TDP_LOG_EAGER_SPLIT)))
+	if (mode & ~(0xffu | ON_FLAGS | TDP_LOG_RECOVER) || (mode & 0xff) > TDP_LOG_DBIT ||
+	    mode & ((mode & 0xff) == TDP_LOG_OFF ? ON_FLAGS : TDP_LOG_RECOVER))
 		return TDP_EINVAL;
 	tdpi_lock(&mm->env, &mm->slots_lock, TDPI_LOCK_SLOTS);
 	slot = tdpi_slot_by_id(mm, id);

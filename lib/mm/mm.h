@@ -28,10 +28,11 @@ struct tdpi_engine;
 /* ---- tables ---- */
 
 enum tdpi_table_state {
-	TDPI_TABLE_FREE = 0, /* in the pool */
-	TDPI_TABLE_CACHED,   /* taken, reachable by nobody else */
-	TDPI_TABLE_LINKED,   /* reachable from a root */
-	TDPI_TABLE_STALE,    /* cut off: waits for flush, collection and grace period */
+	TDPI_TABLE_FREE = 0,  /* in the pool */
+	TDPI_TABLE_CACHED,    /* taken, reachable by nobody else */
+	TDPI_TABLE_LINKED,    /* reachable from a root */
+	TDPI_TABLE_STALE,     /* cut off: waits for flush, collection and grace period */
+	TDPI_TABLE_UNWRITTEN, /* the same, and was below what is shut: Dirty bits there are old */
 };
 
 /*
@@ -180,6 +181,8 @@ struct tdp_mm {
 	uint64_t reload_generation;
 	uint32_t dbit_logs;       /* slots logged by Dirty bit: removals must hand their D over */
 	uint32_t answers_awaited; /* a slot that leaves waits for vCPUs that ask its backing */
+	uint32_t
+		lazy; /* a slot was armed lazily once: entries above leaves may be shut (engine/lazy.h) */
 	struct tdpi_slots *slots[TDP_AS_MAX];
 	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
 	/* A slot on its way from one place to another; read with seq checked afterwards. */

@@ -19,7 +19,6 @@ static const struct traits traits = {
 	.force = true,
 	.exec_only = true,
 	.exec_by_mode = true,
-	.hierarchical = true,
 	.below = {0, 1, 2},
 	.ads = {0, TDPI_HW_A, TDPI_HW_A | TDPI_HW_D},
 	.ad_count = 3,
@@ -30,6 +29,7 @@ static const struct traits traits = {
 	.meanings = 4 * 2 * 16 * 3 * ((32 + 18 + 21) + (32 + 18) + (40 + 18)),
 	.pa_field = UINT64_C(0x000ffffffffff000),
 	.table_a = 1 << 8, /* SDM vol. 3C, tables 29-1, 29-3, 29-5, 29-7 */
+	.table_w = 1 << 1, /* the same */
 };
 
 /* 29.3.2: an entry is present if any of bits 2:0 is 1, with mode-based execute control any of 10, 2:0. */
@@ -146,20 +146,21 @@ static void test_reserved(void **state)
 	for (unsigned type = 0; type < 8; type++) /* 2, 3, 7 reserved; 5 (WP) never used */
 		assert_int_equal(ept_valid((page & ~UINT64_C(0x38)) | type << 3, 0, 48),
 				 type == 0 || type == 1 || type == 4 || type == 6);
-	assert_false(ept_valid(page & ~UINT64_C(1), 0, 48));	     /* WX */
+	assert_false(ept_valid(page & ~UINT64_C(1), 0, 48));         /* WX */
 	assert_false(ept_valid(page & ~UINT64_C(0x405), 0, 48));     /* W alone */
 	assert_false(ept_valid(page & ~UINT64_C(0x5), 0, 48));       /* W, XU */
 	assert_false(ept_valid(page & ~(UINT64_C(1) << 63), 0, 48)); /* #VE for a host's absence */
-	assert_false(ept_valid(large | 0x1000, 1, 48));		     /* 20:12 of a 2M leaf */
+	assert_false(ept_valid(large | 0x1000, 1, 48));              /* 20:12 of a 2M leaf */
 	assert_false(
 		ept_valid(UINT64_C(0x8000000040200080 | 0x31), 2, 48)); /* 29:12 of a 1G leaf */
-	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 3, 48));	/* no 512G leaves */
+	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 3, 48));   /* no 512G leaves */
 	assert_false(ept_valid(UINT64_C(0x80000000000000b1), 4, 48));
 	assert_true(ept_valid(UINT64_C(0x80000000000000b1), 2, 48));
 	for (unsigned bit = 3; bit < 8; bit++) /* 6:3 of a table are reserved, 7 makes it a leaf */
 		assert_false(ept_valid(UINT64_C(0x7654321507) | UINT64_C(1) << bit, 1, 48));
 	assert_true(ept_valid(UINT64_C(0x7654321507), 1, 48));
-	assert_false(ept_valid(UINT64_C(0x7654321505), 1, 48)); /* narrowed tables */
+	assert_true(ept_valid(UINT64_C(0x7654321505), 1, 48));
+	assert_false(ept_valid(UINT64_C(0x7654321503), 1, 48)); /* narrowed tables */
 	assert_false(ept_valid(UINT64_C(0x7654321107), 1, 48));
 	assert_false(ept_valid(UINT64_C(0x8040000000005030), 0, 48)); /* tracked, nothing saved */
 }

@@ -25,13 +25,14 @@ struct traits {
 	unsigned levels_min, levels_max, leaf_levels, index_lg2;
 	unsigned gpa_bits, pa_bits, root_pages;
 	unsigned types; /* bit n: memory type n can be said */
-	bool force, exec_only, exec_by_mode, ad_always, af_fault, bbm, hierarchical;
+	bool force, exec_only, exec_by_mode, ad_always, af_fault, bbm;
 	unsigned below[3]; /* next level with leaves under level 1, 2, 3 */
 	unsigned ads[3];   /* A/D modes, the last one with both */
 	unsigned ad_count;
 	unsigned meanings; /* leaves that for_each() finds: counted by hand */
 	uint64_t pa_field; /* address bits of a word, 0: not to be checked */
 	uint64_t table_a;  /* Accessed of entries that point to tables, 0: none */
+	uint64_t table_w;  /* writable, of the same */
 };
 static const struct traits traits;
 /* Would an MMU take this word for a translation or a table? */
@@ -155,7 +156,6 @@ static void test_constants(void **state)
 	assert_int_equal(FMT_AD_ALWAYS, traits.ad_always);
 	assert_int_equal(FMT_AF_FAULT, traits.af_fault);
 	assert_int_equal(FMT_BBM, traits.bbm);
-	assert_int_equal(FMT_HIERARCHICAL, traits.hierarchical);
 	for (unsigned mt = 0; mt < 8; mt++)
 		assert_int_equal(fmt_mt_ok(mt << TDP_MT_SHIFT | TDP_RWX), traits.types >> mt & 1);
 	for (unsigned level = 1; level < 4; level++)
@@ -324,6 +324,28 @@ static void test_accessed_tables(void **state)
 	}
 }
 
+/* D16: without that one bit a table permits everything but to write. */
+static void test_shut_tables(void **state)
+{
+	(void)state;
+	assert_int_equal(FMT_TABLE_W, traits.table_w);
+	for (unsigned level = 1; FMT_TABLE_W && level < traits.levels_max; level++) {
+		uint64_t pa = pa_at(0, UINT64_C(0x123456789abcdef0));
+		uint64_t e = fmt_table(pa, level), shut = e & ~FMT_TABLE_W;
+
+		assert_int_equal(e & FMT_TABLE_W, FMT_TABLE_W);
+		assert_int_equal(fmt_kind(shut, level), TDP_ENTRY_TABLE);
+		assert_int_equal(fmt_pa(shut, level), pa);
+		assert_true(mmu_present(shut, level));
+		assert_true(fmt_valid(shut, level, traits.pa_bits));
+		assert_true(fmt_valid(shut & ~FMT_TABLE_A, level, traits.pa_bits));
+		for (unsigned i = 0; i < traits.ad_count; i++) {
+			assert_int_equal(fmt_perm(shut, level, traits.ads[i]), TDP_R | TDP_X);
+			assert_int_equal(fmt_volatile(shut, level, traits.ads[i]), 0);
+		}
+	}
+}
+
 /* E13, A07: aging and touching. */
 static void law_age(unsigned level, unsigned ad, uint64_t pa, struct tdpi_attr a)
 {
@@ -462,7 +484,7 @@ static void test_split(void **state)
 
 /*
  * The oracle of fmt_valid: a word is valid if the format could have written it (the MMU may have
- * set or software cleared A in a table).
+ * set or software cleared A in a table, and software W).
  */
 static bool writable_by_format(uint64_t e, unsigned level)
 {
@@ -474,8 +496,7 @@ static bool writable_by_format(uint64_t e, unsigned level)
 	case TDP_ENTRY_MMIO: return e == fmt_mmio(level, fmt_mmio_gen(e, level));
 	case TDP_ENTRY_TABLE:
 		return level && pa == pa_at(0, pa) &&
-		       (e == fmt_table(pa, level) ||
-			(traits.hierarchical && (e | fmt_a_bits(level)) == fmt_table(pa, level)));
+		       (e | traits.table_a | traits.table_w) == fmt_table(pa, level);
 	case TDP_ENTRY_LEAF:
 		if (!(traits.leaf_levels >> level & 1) || pa != pa_at(level, pa))
 			return false;
@@ -577,9 +598,9 @@ static void test_live_change(void **state)
 	cmocka_unit_test(test_constants), cmocka_unit_test(test_leaves),                           \
 		cmocka_unit_test(test_software_bits), cmocka_unit_test(test_addresses),            \
 		cmocka_unit_test(test_absent), cmocka_unit_test(test_tables),                      \
-		cmocka_unit_test(test_accessed_tables), cmocka_unit_test(test_aging),              \
-		cmocka_unit_test(test_writes), cmocka_unit_test(test_hardware),                    \
-		cmocka_unit_test(test_split), cmocka_unit_test(test_valid),                        \
-		cmocka_unit_test(test_live_change)
+		cmocka_unit_test(test_accessed_tables), cmocka_unit_test(test_shut_tables),        \
+		cmocka_unit_test(test_aging), cmocka_unit_test(test_writes),                       \
+		cmocka_unit_test(test_hardware), cmocka_unit_test(test_split),                     \
+		cmocka_unit_test(test_valid), cmocka_unit_test(test_live_change)
 
 #endif

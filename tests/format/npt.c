@@ -18,7 +18,6 @@ static const struct traits traits = {
 	.root_pages = 1,
 	.types = 0xb, /* no WC in the power-on PAT */
 	.ad_always = true,
-	.hierarchical = true,
 	.below = {0, 1, 2},
 	.ads = {TDPI_HW_A | TDPI_HW_D},
 	.ad_count = 1,
@@ -26,6 +25,7 @@ static const struct traits traits = {
 	.meanings = 3 * 16 * 3 * 20,
 	.pa_field = UINT64_C(0x000ffffffffff000),
 	.table_a = 1 << 5, /* APM vol. 2, 5.4.1 */
+	.table_w = 1 << 1, /* the same */
 };
 
 static bool mmu_present(uint64_t e, unsigned level)
@@ -101,11 +101,12 @@ static void test_reserved(void **state)
 		if (bit == 2 || (bit >= 8 && bit <= 20) || (bit >= 58 && bit <= 62))
 			assert_false(npt_valid(large ^ flip, 1, 48));
 	}
-	assert_false(npt_valid(page | 0x10, 0, 48));	/* UC- */
+	assert_false(npt_valid(page | 0x10, 0, 48));    /* UC- */
 	assert_false(npt_valid(UINT64_C(0x85), 3, 48)); /* bit 7 of a PML4E */
 	assert_false(npt_valid(UINT64_C(0x85), 4, 48));
 	assert_true(npt_valid(UINT64_C(0x85), 2, 48));
-	assert_false(npt_valid(UINT64_C(0x7654321025), 1, 48));	      /* narrowed table */
+	assert_true(npt_valid(UINT64_C(0x7654321025), 1, 48));
+	assert_false(npt_valid(UINT64_C(0x7654321023), 1, 48));       /* narrowed table */
 	assert_false(npt_valid(UINT64_C(0x8000007654321027), 1, 48)); /* NX on a table */
 }
 

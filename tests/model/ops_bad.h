@@ -251,7 +251,7 @@ static void bad_window(struct run *r)
 	expect(r, "tdp_dirty_mark(no pages)", tdp_dirty_mark(mm, s->id, 0, 0), TDP_EINVAL);
 	expect(r, "tdp_dirty_log(no mode)", tdp_dirty_log(mm, s->id, 4 + (uint32_t)odd),
 	       TDP_EINVAL);
-	expect(r, "tdp_dirty_log(no flag)", tdp_dirty_log(mm, s->id, 0x800u << odd % 20),
+	expect(r, "tdp_dirty_log(no flag)", tdp_dirty_log(mm, s->id, 0x1000u << odd % 20),
 	       TDP_EINVAL);
 	expect(r, "tdp_slot_set_flags(no flag)", tdp_slot_set_flags(mm, s->id, 4u << odd % 29),
 	       TDP_EINVAL);

@@ -34,6 +34,11 @@ static struct model_slot *any_logged(struct run *r)
 	return NULL;
 }
 
+static bool tables_have_w(const struct run *r)
+{
+	return r->vm.info.format == TDP_FMT_EPT || r->vm.info.format == TDP_FMT_NPT;
+}
+
 static void log_on(struct run *r, struct model_slot *s)
 {
 	uint32_t mode = 1 + (uint32_t)test_below(&r->rand, 3), real = mode;
@@ -43,10 +48,12 @@ static void log_on(struct run *r, struct model_slot *s)
 	bool done;
 
 	flags |= test_one_in(&r->rand, 3) ? TDP_LOG_EAGER_SPLIT : 0;
+	flags |= test_one_in(&r->rand, 2) ? TDP_LOG_LAZY : 0;
 	if (mode == TDP_LOG_AUTO)
 		real = r->vm.info.ad & 2 ? TDP_LOG_DBIT : TDP_LOG_WRPROT;
-	if (real == TDP_LOG_DBIT && !(r->vm.info.ad & 2)) {
-		expect(r, "tdp_dirty_log without hardware D",
+	if ((real == TDP_LOG_DBIT && !(r->vm.info.ad & 2)) ||
+	    (flags & TDP_LOG_LAZY && !tables_have_w(r))) {
+		expect(r, "tdp_dirty_log without hardware D, or W in tables",
 		       tdp_dirty_log(r->vm.mm, s->id, mode | flags), TDP_ENOTSUP);
 		return;
 	}
@@ -59,7 +66,8 @@ static void log_on(struct run *r, struct model_slot *s)
 	model_log_start(&r->m, s, real, flags & TDP_LOG_INITIALLY_SET);
 	rules.clean = !(flags & TDP_LOG_INITIALLY_SET);
 	model_observe(&r->m, s->as_id, s->gfn, s->gfn + s->pages, &rules);
-	if (real == TDP_LOG_WRPROT && rules.clean)
+	/* What was armed lazily has its W still, which comes back if the log is off by then. */
+	if (real == TDP_LOG_WRPROT && rules.clean && !(flags & TDP_LOG_LAZY))
 		model_clear(&r->m, s->as_id, s->gfn, s->gfn + s->pages, LEAF_W);
 	for (i = 0; rules.any_size && i < s->pages; i++) {
 		if (r->m.lg2[s->as_id][model_at(&r->m, s->gfn + i)] > TDP_PAGE_LG2) {

@@ -11,6 +11,7 @@
  *   harvest      dirty bits: harvests beside all that moves them
  *   protect      write protection beside all that takes W, or a leaf, away without having flushed
  *   idle         aging that skips what nobody used, an MMU that keeps pointers to tables
+ *   lazy         a log that is armed by one entry high up, and opened by who writes
  *   root         roots: invalid, stopped, torn; who loads one and who still holds one
  *   new_root     a root that is made while an invalidation runs (store buffers)
  *   range        the words of the running invalidations as a fault reads them (order of loads)
@@ -54,6 +55,10 @@
  * MARKS_BY_ANY          idle                        calls that run at once all make marks
  * YOUNG_UNTOLD          idle                        software makes a leaf young and sets no A above it
  * TOLD_FROM_ABOVE       idle                        it sets A from the root down
+ * LAZY_UNFLUSHED        lazy                        arming is not flushed before it returns
+ * LAZY_EARLY            lazy                        W comes back above before what is below is armed
+ * LAZY_ONCE             lazy                        no second look at W under the lock
+ * LAZY_KEPT             lazy                        W comes back above tables that were shut without a flush
  * TORN_BEFORE_STOPPED   root                        teardown begins when a root is invalid
  * TORN_UNSEEN           root                        teardown does not look whether a late fault was there
  * TORN_TWICE            root                        each of two teardowns drops the mm's reference
@@ -74,31 +79,43 @@
  * KICKED_NOT_STOPPED    guest_entry                 no wait, after the kicks, until each vCPU has left
  */
 
-#define LOCK(l)   atomic { !(l) -> l = true }
+#define LOCK(l)                                                                                    \
+	atomic                                                                                     \
+	{                                                                                          \
+		!(l)->l = true                                                                     \
+	}
 #define UNLOCK(l) l = false
 
 /*
  * Owed flushes (mm/gather.h). A process that removes has a ticket of its own (TDPI_TICKETS); `nr` is the number
  * of its removals since its last finish, done[] the latest number that is flushed.
  */
-#define OWED(tables, tickets) \
-	byte owed_nr[tables], owed_to[tables], removals[tables]; \
+#define OWED(tables, tickets)                                                                      \
+	byte owed_nr[tables], owed_to[tables], removals[tables];                                   \
 	byte done[tickets];
 #define OWED_BY(x) (owed_nr[x] * 4 + owed_to[x])
-#define OWES(x)    (owed_nr[x] > done[owed_to[x]]) /* tdpi_owes() */
+#define OWES(x) (owed_nr[x] > done[owed_to[x]]) /* tdpi_owes() */
 
 /* tdpi_gather_removed(). Over another's unfinished ticket the new one answers for both: it flushes the whole table. */
 #ifdef OVERWRITE_NARROW
-#define REMOVED(x, me, gather, whole) \
-	atomic { removals[x]++; gather; owed_nr[x] = nr; owed_to[x] = me }
+#define REMOVED(x, me, gather, whole)                                                              \
+	atomic                                                                                     \
+	{                                                                                          \
+		removals[x]++;                                                                     \
+		gather;                                                                            \
+		owed_nr[x] = nr;                                                                   \
+		owed_to[x] = me                                                                    \
+	}
 #else
-#define REMOVED(x, me, gather, whole) \
-	atomic { \
-		removals[x]++; \
-		gather; \
-		if :: OWES(x) && !(owed_nr[x] == nr && owed_to[x] == me) -> whole :: else fi; \
-		owed_nr[x] = nr; \
-		owed_to[x] = me \
+#define REMOVED(x, me, gather, whole)                                                              \
+	atomic                                                                                     \
+	{                                                                                          \
+		removals[x]++;                                                                     \
+		gather;                                                                            \
+		if                                                                                 \
+			::OWES(x) && !(owed_nr[x] == nr && owed_to[x] == me)->whole ::else fi;     \
+		owed_nr[x] = nr;                                                                   \
+		owed_to[x] = me                                                                    \
 	}
 #endif
 
@@ -110,9 +127,13 @@
 #define CUT(gone) gone
 #else
 #ifdef CUT_NOTED_LATE
-#define CUT(gone) gone; cuts++
+#define CUT(gone)                                                                                  \
+	gone;                                                                                      \
+	cuts++
 #else
-#define CUT(gone) cuts++; gone
+#define CUT(gone)                                                                                  \
+	cuts++;                                                                                    \
+	gone
 #endif
 #endif
 
@@ -130,8 +151,15 @@
 #ifdef NO_TAKEOVER
 #define TAKE_OVER(x, gather) skip
 #else
-#define TAKE_OVER(x, gather) if :: OWES(x) -> gather :: else fi
+#define TAKE_OVER(x, gather)                                                                       \
+	if                                                                                         \
+	::OWES(x)->gather ::else fi
 #endif
 
 /* gather_retire(): complete. */
-#define COMPLETE(me) atomic { done[me] = nr; nr++ }
+#define COMPLETE(me)                                                                               \
+	atomic                                                                                     \
+	{                                                                                          \
+		done[me] = nr;                                                                     \
+		nr++                                                                               \
+	}

@@ -171,6 +171,14 @@ void model_forget(struct model *m, uint32_t as_id)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
+/* Bit 1 of EPT and NPT words, of those that point to tables, too (TDP_LOG_LAZY). */
+#define ENTRY_W ((uint64_t)1 << 1)
+
+static bool tables_have_w(const struct test_vm *vm)
+{
+	return vm->fmt->format == TDP_FMT_EPT || vm->fmt->format == TDP_FMT_NPT;
+}
+
 static int see(void *arg, const struct tdp_visit *v)
 {
 	struct model *m = arg;
@@ -191,7 +199,8 @@ static int see(void *arg, const struct tdp_visit *v)
 	seen->lg2 = v->lg2;
 	seen->prot = v->prot;
 	seen->flags = v->flags;
-	seen->model = 0;
+	/* Below what is shut it is not writable now, but may be with what is above it opened by another page's fault. */
+	seen->model = tables_have_w(m->vm) && v->entry & ENTRY_W ? LEAF_W : 0;
 	return 0;
 }
 
@@ -331,7 +340,7 @@ static void compare_leaf(struct model *m, uint32_t as_id, struct model_leaf_seen
 	check_known(m, l, r, flags);
 	/* W once given stays in a TLB when aging takes it from the leaf: until somebody protects
 	 * it. */
-	l->model = (uint8_t)((l->prot & TDP_W ? LEAF_W : 0) | (flags & LEAF_W) |
+	l->model = (uint8_t)((l->prot & TDP_W ? LEAF_W : 0) | (flags & LEAF_W) | l->model |
 			     (l->flags & TDP_MAP_ACCESSED ? LEAF_YOUNG_MAY : 0) |
 			     (flags & LEAF_YOUNG_MUST));
 	log_upper(s, l);

@@ -353,7 +353,7 @@ static void flags_and_slots(void **state)
 	assert_int_equal(tdp_slot_move(vm.mm, slot_id + 9, 0), TDP_ENOENT);
 	assert_int_equal(tdp_dirty_log(vm.mm, slot_id + 9, TDP_LOG_AUTO), TDP_ENOENT);
 	assert_int_equal(tdp_dirty_log(vm.mm, slot_id, 4), TDP_EINVAL);
-	assert_int_equal(tdp_dirty_log(vm.mm, slot_id, TDP_LOG_AUTO | 0x800), TDP_EINVAL);
+	assert_int_equal(tdp_dirty_log(vm.mm, slot_id, TDP_LOG_AUTO | 0x1000), TDP_EINVAL);
 	assert_int_equal(tdp_dirty_log(vm.mm, slot_id, TDP_LOG_AUTO | TDP_LOG_RECOVER), TDP_EINVAL);
 	assert_int_equal(tdp_dirty_harvest(vm.mm, slot_id, 0, bits, 1), TDP_ENOENT);
 	assert_int_equal(tdp_backing_ranges(vm.mm, 1, TEST_PAGE, never_range, NULL), TDP_EINVAL);
