@@ -14,7 +14,7 @@ growth()
 	jq -r --arg page "$1" '
 		[.results[] | select(.page == $page and .cache == "hot" and .format == "ept") |
 		 select("\(.name), \(.variant)" | IN("zap_range, A and D set", "age_all, D set", "age_idle, ", "age_idle, above",
-			"harvest, all dirty", "dirty_arm, ", "fast_zap, "))] |
+			"harvest, all dirty", "dirty_arm, ", "dirty_arm, lazy", "fast_zap, "))] |
 		group_by([.name, .variant])[] | unique_by(.guest_bytes) | select(length > 2) |
 		"\"\(.[0].name)\(if .[0].variant == "" then "" else ", \(.[0].variant)" end)\"",
 		(.[] | (if .unit == "ns/call" then 1 else .entries end) as $n |

@@ -64,26 +64,6 @@ static void each_root(struct tdpi_bulk *b, const struct tdpi_slot *slot, struct 
 
 #define ON_FLAGS (TDP_LOG_INITIALLY_SET | TDP_LOG_EAGER_SPLIT | TDP_LOG_LAZY)
 
-static int log_prepare(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
-{
-	uint64_t words = (slot->pages + 63) / 64, *dirty = slot->dirty;
-
-	if (!dirty) {
-		dirty = tdpi_obj_alloc(&mm->env, words * 8);
-		if (!dirty)
-			return TDP_ENOMEM;
-		tdpi_store_release(&slot->dirty, dirty); /* stays until the slot goes */
-	}
-	for (uint64_t i = 0; i < words; i++) {
-		uint64_t all = i + 1 < words || slot->pages % 64 == 0
-				       ? ~(uint64_t)0
-				       : TDPI_BIT(slot->pages % 64) - 1;
-
-		tdpi_store_relaxed(&dirty[i], mode & TDP_LOG_INITIALLY_SET ? all : 0);
-	}
-	return TDP_OK;
-}
-
 /*
  * The new mode is published and lookups made before are void; then every table of the slot is locked once and
  * what could be written without notice is armed. A fault that had checked before is found by that pass,
@@ -127,7 +107,7 @@ static int log_on(struct tdp_mm *mm, struct tdpi_slot *slot, uint32_t mode)
 		return TDP_OK;
 	if (slot->log != TDP_LOG_OFF)
 		return TDP_EEXIST;
-	ret = log_prepare(mm, slot, mode);
+	ret = tdpi_slot_log_begin(mm, slot, mode & TDP_LOG_INITIALLY_SET);
 	if (!ret && mode & TDP_LOG_EAGER_SPLIT)
 		ret = tdpi_split(mm, TDP_OP_DIRTY_LOG, slot->as_id, span, 0);
 	if (ret)

@@ -115,7 +115,7 @@ struct tdpi_slot {
 	struct tdp_backing_ops ops;            /* resolve == NULL: linear */
 	void *backing_arg;
 	uint64_t backing_start;
-	uint64_t *dirty;        /* one bit per page, while logging */
+	uint64_t *dirty; /* one bit per page, and more (mm/slot_log.c); from the first log on */
 	uint64_t tracked_pages; /* with a count above 0, or an owner */
 	uint8_t *owner;         /* per page, from the first use on; 0: the guest */
 	uint16_t *tracked;      /* write-tracking count per page, from the first use on */

@@ -118,85 +118,6 @@ static void wait_for_holders(const struct tdp_mm *mm, struct tdpi_slot *slot)
 	tdpi_store_relaxed(&slot->refs, 0u); /* a slot that moves is found again */
 }
 
-static void mark_word(uint64_t *word, uint64_t bits)
-{
-	if ((tdpi_load_relaxed(word) & bits) != bits)
-		tdpi_or_relaxed(word, bits);
-}
-
-void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count)
-{
-	uint64_t *dirty = tdpi_load_acquire(&slot->dirty);
-	tdpi_gfn_t end = tdpi_min64(gfn + count, slot->base + slot->pages);
-
-	if (!dirty || tdpi_slot_log(slot) == TDP_LOG_OFF)
-		return;
-	for (gfn = tdpi_max64(gfn, slot->base); gfn < end;) {
-		uint64_t i = gfn - slot->base, n = tdpi_min64(64 - i % 64, end - gfn);
-		uint64_t bits = n == 64 ? ~(uint64_t)0 : (TDPI_BIT(n) - 1) << i % 64;
-
-		mark_word(&dirty[i / 64], bits);
-		gfn += n;
-	}
-}
-
-/* Whose log wants to know that the leaf at gfn is dirty; NULL: nobody's. A leaf lies in one slot: gfn finds it. */
-static struct tdpi_slot *slot_of_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn)
-{
-	struct tdpi_slot *slot = tdpi_slot_at(mm, as_id, gfn);
-	struct tdpi_slot *leaving = tdpi_load_acquire(&mm->leaving);
-
-	if (!slot && leaving && leaving->as_id == as_id)
-		slot = leaving; /* it moves: its log goes along */
-	/* By write protection the log was told when W was granted; again would be once too often. */
-	return slot && tdpi_slot_log(slot) == TDP_LOG_DBIT ? slot : NULL;
-}
-
-void tdpi_note_dirty(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t count)
-{
-	struct tdpi_slot *slot = slot_of_dirty(mm, as_id, gfn);
-
-	if (slot)
-		tdpi_slot_mark(slot, gfn, count);
-}
-
-/* Frames gfn + i for each bit i, all in the slot. */
-static void mark_mask(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t mask)
-{
-	uint64_t *dirty = tdpi_load_acquire(&slot->dirty);
-	uint64_t i = gfn - slot->base;
-
-	if (!dirty)
-		return;
-	mark_word(&dirty[i / 64], mask << i % 64);
-	if (i % 64 && mask >> (64 - i % 64))
-		mark_word(&dirty[i / 64 + 1], mask >> (64 - i % 64));
-}
-
-void tdpi_note_dirty_mask(const struct tdp_mm *mm, uint32_t as_id, tdpi_gfn_t gfn, uint64_t mask,
-			  uint64_t pages)
-{
-	while (mask) {
-		unsigned skip = tdpi_ctz64(mask);
-		const struct tdpi_slot *slot;
-		uint64_t left;
-
-		gfn += skip * pages;
-		mask >>= skip;
-		if (pages > 1) {
-			tdpi_note_dirty(mm, as_id, gfn, pages);
-			mask &= ~(uint64_t)1;
-			continue;
-		}
-		/* As many as lie in the same slot; without one, this one only. */
-		slot = slot_of_dirty(mm, as_id, gfn);
-		left = slot ? slot->base + slot->pages - gfn : 1;
-		if (slot)
-			mark_mask(slot, gfn, left < 64 ? mask & (TDPI_BIT(left) - 1) : mask);
-		mask = left < 64 ? mask & ~(TDPI_BIT(left) - 1) : 0;
-	}
-}
-
 unsigned tdpi_slot_level(const struct tdp_mm *mm, const struct tdpi_slot *slot, tdpi_gfn_t gfn,
 			 unsigned max)
 {
@@ -302,15 +223,9 @@ static bool overlaps(const struct tdpi_slots *slots, const struct tdpi_slot *but
 
 /* ---- life ---- */
 
-static uint64_t dirty_bytes(const struct tdpi_slot *slot)
-{
-	return (slot->pages + 63) / 64 * 8;
-}
-
 static void slot_destroy(struct tdp_mm *mm, struct tdpi_slot *slot)
 {
-	if (slot->dirty)
-		mm->env.obj_free(mm->env.priv, slot->dirty, dirty_bytes(slot));
+	tdpi_slot_log_free(mm, slot);
 	tdpi_slot_track_free(mm, slot);
 	mm->env.obj_free(mm->env.priv, slot, sizeof(*slot));
 }

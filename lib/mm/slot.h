@@ -35,6 +35,13 @@ static inline void tdpi_slot_ask(struct tdp_vcpu *v, struct tdpi_slot *slot)
 /* The slot is not touched any more. */
 void tdpi_slot_answered(struct tdp_vcpu *v);
 
+/*
+ * The log of a slot: no page in it, or all. TDP_ENOMEM: as before. slots_lock held, and the log off; who marks from
+ * when it was on may still come.
+ */
+int tdpi_slot_log_begin(struct tdp_mm *mm, struct tdpi_slot *slot, bool all);
+/* Nobody finds the slot, nobody holds it. */
+void tdpi_slot_log_free(struct tdp_mm *mm, struct tdpi_slot *slot);
 /* Set the dirty bits of count frames from gfn on, as far as the slot reaches and is logged. */
 void tdpi_slot_mark(const struct tdpi_slot *slot, tdpi_gfn_t gfn, uint64_t count);
 /* The same for whichever slot is there: the Dirty bit of a leaf that goes away. Read section. */

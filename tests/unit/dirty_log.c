@@ -262,6 +262,49 @@ static void get_and_clear_apart(void **state)
 	vm_down(&vm);
 }
 
+/* Every log begins with what it was asked for, wherever the one before had something: a bitmap of many pages. */
+static void begins_anew(void **state)
+{
+	enum { BIG = 9 * 262144 + 3, BIG_WORDS = BIG / 64 + 1 };
+	static uint64_t bits[BIG_WORDS];
+	static const uint64_t at[] = {
+		0,          32767,           32768,  5 * 32768 + 7, 64 * 32768 - 1,
+		64 * 32768, 70 * 32768 + 64, BIG - 1};
+	struct test_vm vm;
+	uint64_t pages, words;
+	uint32_t id;
+
+	vm_up(&vm, state, NULL);
+	pages = (test_vm_size(&vm) - GPA) / TEST_PAGE - 61;
+	pages = pages < BIG ? pages : BIG;
+	words = (pages + 63) / 64;
+	id = add_slot(&vm, 0, GPA, pages * TEST_PAGE, GPA, TDP_SLOT_FORCE_4K);
+	for (unsigned round = 0; round < 4; round++) {
+		uint64_t all = round == 2 ? ~(uint64_t)0 : 0;
+
+		assert_int_equal(tdp_dirty_log(vm.mm, id,
+					       TDP_LOG_WRPROT | (all ? TDP_LOG_INITIALLY_SET : 0)),
+				 TDP_OK);
+		assert_int_equal(tdp_dirty_get(vm.mm, id, 0, bits, words), TDP_OK);
+		for (size_t w = 0; w < words - 1; w++)
+			assert_int_equal(bits[w], all);
+		assert_int_equal(bits[words - 1], all & 7);
+		for (size_t i = 0; i < ARRAY_LEN(at); i++) {
+			uint64_t page = at[i] < pages ? at[i] : pages - 1, word;
+
+			if (round == 0)
+				use(&vm, 0, GPA + page * TEST_PAGE, TDP_W);
+			else
+				assert_int_equal(tdp_dirty_mark(vm.mm, id, page, 1), TDP_OK);
+			assert_int_equal(tdp_dirty_get(vm.mm, id, page / 64 * 64, &word, 1),
+					 TDP_OK);
+			assert_true(word >> page % 64 & 1);
+		}
+		assert_int_equal(tdp_dirty_log(vm.mm, id, TDP_LOG_OFF), TDP_OK);
+	}
+	vm_down(&vm);
+}
+
 static void fill(struct test_vm *vm, uint64_t blocks)
 {
 	for (uint64_t i = 0; i < blocks; i++)
@@ -405,6 +448,7 @@ int main(void)
 		TEST_CASE(one_way_for_a_machine),
 		TEST_CASE(logged_and_writable_is_4k),
 		TEST_CASE(get_and_clear_apart),
+		TEST_CASE(begins_anew),
 		TEST_CASE(split_when_logging_starts),
 		TEST_CASE(recover_when_logging_stops),
 		TEST_CASE(tracking_is_flushed),
