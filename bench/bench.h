@@ -100,15 +100,16 @@ struct question {
 };
 
 extern const struct question fault_questions[], zap_questions[], age_questions[], dirty_questions[],
-	huge_questions[], look_questions[], memory_questions[], latency_questions[];
+	huge_questions[], look_questions[], memory_questions[], latency_questions[],
+	yield_questions[];
 const struct question *scale_questions(unsigned threads);
 
 struct setting {
 	struct bench_shape shape;
-	bool cold;   /* caches are swept before each timed part */
-	bool check;  /* tiny: look at every page after each round, measure nothing well */
-	bool idle;   /* leave the operation out: every question must notice */
-	bool count;  /* count instructions */
+	bool cold;  /* caches are swept before each timed part */
+	bool check; /* tiny: look at every page after each round, measure nothing well */
+	bool idle;  /* leave the operation out: every question must notice */
+	bool count; /* count instructions */
 	uint64_t calls;
 	unsigned threads; /* of questions about several */
 	unsigned rounds;  /* at least; the budget may allow more */

@@ -21,6 +21,7 @@ struct bench_shape {
 	unsigned threads;  /* that will call */
 	int asked; /* where a page lies is asked about at each fault; else it is linear, as said above */
 	int above; /* aging may rely on what the MMU sets above the leaves */
+	int yields; /* the host is asked now and then whether somebody else should run (bench/yield.c) */
 	uint64_t bytes, pa;
 };
 

@@ -17,9 +17,9 @@ const struct bench_engine *engines[ENGINES_MAX] = {&tdp_engine};
 unsigned engine_count = 1;
 
 static const struct question *families[] = {
-	fault_questions,  zap_questions,     age_questions,
-	dirty_questions,  huge_questions,    look_questions,
-	memory_questions, latency_questions, NULL, /* scale_questions() */
+	fault_questions, zap_questions,  age_questions,    dirty_questions,
+	huge_questions,  look_questions, memory_questions, latency_questions,
+	yield_questions, NULL, /* scale_questions() */
 };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 

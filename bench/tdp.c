@@ -87,6 +87,17 @@ static int resolve(void *arg, tdp_gpa_t gpa, uint32_t max_lg2, uint32_t access,
 
 static const struct tdp_backing_ops memory = {.size = sizeof(memory), .resolve = resolve};
 
+static int should_yield(void *vm)
+{
+	((struct tdp_vm *)vm)->asks++;
+	return 0;
+}
+
+static void yield(void *vm)
+{
+	(void)vm;
+}
+
 static int vm_setup(struct tdp_vm *vm)
 {
 	struct tdp_mm_config cfg = tdp_mm_config_default();
@@ -95,7 +106,13 @@ static int vm_setup(struct tdp_vm *vm)
 
 	cfg.format = format_of(vm->shape.format);
 	cfg.gpa_bits = 48;
-	cfg.env = env();
+	vm->env = *env();
+	if (vm->shape.yields) {
+		vm->env.priv = vm; /* the other functions have no use for it */
+		vm->env.should_yield = should_yield;
+		vm->env.yield = yield;
+	}
+	cfg.env = &vm->env;
 	cfg.backend = &walker;
 	cfg.backend_ctx = vm;
 	cfg.flags = vm->shape.above ? TDP_MM_AGE_TABLES : 0;

@@ -14,6 +14,8 @@ struct tdp_vm {
 	struct tdp_vcpu *vcpu[THREADS_MAX];
 	uint32_t slot;
 	uint64_t loads;
+	struct tdp_env env; /* of a host that is asked whether to give way: */
+	uint64_t asks;      /* how often */
 };
 
 #endif

@@ -41,7 +41,7 @@ static void empty(const struct tdpi_slot *slot)
 
 		if (!tdpi_load_relaxed(parts))
 			continue;
-		for (set = tdpi_xchg_acquire(parts, (uint64_t)0); set; set &= set - 1) {
+		for (set = tdpi_xchg_relaxed(parts, (uint64_t)0); set; set &= set - 1) {
 			uint64_t from = first + tdpi_ctz64(set) * PART;
 
 			fill(slot, from, tdpi_min64(from + PART, words), 0);

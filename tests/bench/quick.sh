@@ -36,7 +36,7 @@ TDP_BENCH=$bench TDP_BUILD_ROOT=$scratch sh "$TDP_SOURCE_DIR/bench/run.sh" --no-
 	--beside textbook --json "$all" >"$scratch/table" 2>&1 || { tail -n 20 "$scratch/table"; exit 1; }
 for name in fault_seq fault_rand populate zap_range zap_page teardown fast_zap age_all age_none age_sparse age_page \
 	age_bitmap age_idle test_age wrprot dirty_arm harvest clear_range clear_mask split collapse lookup_seq \
-	lookup_rand role_switch memory latency_under_zap scale2_fault_seq scale2_zap_range scale2_age_all \
+	lookup_rand role_switch memory yield_check latency_under_zap scale2_fault_seq scale2_zap_range scale2_age_all \
 	scale2_wrprot scale2_harvest scale2_lookup_seq scale2_split scale2_collapse; do
 	holds "$all" "$name for every format" \
 		"[.results[] | select(.name == \"$name\") | .format] | unique == [\"ept\", \"npt\", \"s2\"]"
