@@ -52,10 +52,10 @@ enum bench_op {
 	BENCH_WRPROT,     /* range: no page of it is writable */
 	BENCH_LOG_DIRTY,  /* from now on writes are noticed, by the Dirty bit */
 	BENCH_LOG_FAULTS, /* … by faults */
-	BENCH_LOG_LAZY, /* as BENCH_LOG_DIRTY, but what can wait until somebody writes is done then */
-	BENCH_LOG_OFF,     /* stop that */
-	BENCH_HARVEST,     /* range: which were written; forget it, and notice the next write */
-	BENCH_CLEAR,       /* range: forget, and notice the next write */
+	BENCH_LOG_LAZY,   /* as BENCH_LOG_DIRTY; what can wait until somebody writes is done then */
+	BENCH_LOG_OFF,    /* stop that */
+	BENCH_HARVEST,    /* range: which were written; forget it, and notice the next write */
+	BENCH_CLEAR,      /* range: forget, and notice the next write */
 	BENCH_CLEAR_MASKS, /* range: the same by calls for 64 4K pages, all of them */
 	BENCH_SPLIT,       /* range: each page into 512 */
 	BENCH_COLLAPSE,    /* range: 512 pages into one; done = how many were made */
@@ -84,8 +84,8 @@ struct bench_engine {
 	const char *name;
 	unsigned formats; /* bit f: enum bench_format f */
 	int asks;         /* knows what to do with shape.asked */
-	unsigned
-		above; /* formats for which it knows what to do with shape.above, and can log lazily */
+	/* Formats for which it makes use of entries above leaves: shape.above, BENCH_LOG_LAZY. */
+	unsigned above;
 	int (*create)(const struct bench_shape *shape, void **vm);
 	void (*destroy)(void *vm);
 	/* 0, or a number that says what went wrong. Called on threads between enter() and leave(). */

@@ -85,8 +85,8 @@ static void log_arm_lazily(struct tdp_mm *mm, struct tdpi_slot *slot)
 	struct tdpi_span span = {slot->base, slot->base + slot->pages};
 	struct tdpi_bulk b;
 
-	tdpi_store_relaxed(&mm->lazy,
-			   1u); /* stays: what is shut is only opened by who writes there */
+	/* Stays: what is shut is only opened by who writes there. */
+	tdpi_store_relaxed(&mm->lazy, 1u);
 	tdpi_bulk_begin(&b, mm, TDP_OP_DIRTY_LOG);
 	tdpi_for_each_root_inside(mm, root, slot->as_id, TDPI_ROOTS_ALL)
 		mm->engine->arm_lazily(&b.op, root, span, slot->log == TDP_LOG_DBIT);

@@ -181,8 +181,7 @@ struct tdp_mm {
 	uint64_t reload_generation;
 	uint32_t dbit_logs;       /* slots logged by Dirty bit: removals must hand their D over */
 	uint32_t answers_awaited; /* a slot that leaves waits for vCPUs that ask its backing */
-	uint32_t
-		lazy; /* a slot was armed lazily once: entries above leaves may be shut (engine/lazy.h) */
+	uint32_t lazy;            /* something was armed lazily once (engine/lazy.h) */
 	struct tdpi_slots *slots[TDP_AS_MAX];
 	struct tdpi_slot *leaving; /* found by nobody, its mappings not all gone */
 	/* A slot on its way from one place to another; read with seq checked afterwards. */

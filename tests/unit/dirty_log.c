@@ -14,18 +14,6 @@ static uint32_t open_slot(struct test_vm *vm, void **state, uint32_t flags)
 	return add_slot(vm, 0, GPA, PAGES * TEST_PAGE, SLOT_PA, flags);
 }
 
-/* The ways of logging that this machine has, one after the other. */
-static uint32_t next_mode(const struct test_vm *vm, uint32_t mode)
-{
-	if (mode == TDP_LOG_OFF)
-		return TDP_LOG_WRPROT;
-	return mode == TDP_LOG_WRPROT && vm->info.ad & 2 ? TDP_LOG_DBIT : TDP_LOG_OFF;
-}
-
-#define for_each_mode(vm, mode)                                                                    \
-	for (uint32_t mode = next_mode(vm, TDP_LOG_OFF); mode != TDP_LOG_OFF;                      \
-	     mode = next_mode(vm, mode))
-
 static void page_write(struct test_vm *vm, uint64_t page)
 {
 	use(vm, page % 2, GPA + page * TEST_PAGE, TDP_W);

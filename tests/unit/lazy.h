@@ -16,18 +16,6 @@ static inline bool has_table_w(const struct test_format *fmt)
 	return is_x86(fmt);
 }
 
-/* The ways of logging that this machine has, one after the other. */
-static inline uint32_t next_mode(const struct test_vm *vm, uint32_t mode)
-{
-	if (mode == TDP_LOG_OFF)
-		return TDP_LOG_WRPROT;
-	return mode == TDP_LOG_WRPROT && vm->info.ad & 2 ? TDP_LOG_DBIT : TDP_LOG_OFF;
-}
-
-#define for_each_mode(vm, mode)                                                                    \
-	for (uint32_t mode = next_mode(vm, TDP_LOG_OFF); mode != TDP_LOG_OFF;                      \
-	     mode = next_mode(vm, mode))
-
 /* ---- a slot, what the guest has written in it since it was armed, and what the log says ---- */
 
 struct guest {
