@@ -123,7 +123,7 @@ static void time_ends_a_step(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(timed); i++) {
 		struct tdp_job job = timed[i].job;
-		uint64_t still, running, *bits = NULL;
+		uint64_t still = 0, running = 0, *bits = NULL;
 		struct layout l;
 
 		for (int round = 0; round < 2; round++) {
