@@ -24,8 +24,8 @@ struct tdpi_leaf_in {
  * for it, only at 4K: so whoever gets W is in the log. W => D, so that all racers of one access make the same
  * leaf and none needs to touch it again.
  */
-static inline struct tdpi_attr tdpi_leaf_attr(const struct tdpi_leaf_in *in, unsigned ad,
-					      bool af_fault)
+TDPI_ALWAYS_INLINE struct tdpi_attr tdpi_leaf_attr(const struct tdpi_leaf_in *in, unsigned ad,
+						   bool af_fault)
 {
 	struct tdpi_attr a = {0};
 	bool w;

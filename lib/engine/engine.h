@@ -114,7 +114,11 @@ struct tdpi_engine {
 	/* All entries of a table nobody can reach become empty. Any context. */
 	void (*fill)(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level);
 
-	/* Faults (engine/map.h). Outcomes >= 0. fast: TDP_ENOENT means "needs the backing". */
+	/*
+	 * Faults (engine/straight.h, map.h). Outcomes >= 0. TDP_ENOENT: straight: not that simple; fast: needs the
+	 * backing.
+	 */
+	int (*straight)(struct tdp_vcpu *v, const struct tdpi_slot *slot, struct tdpi_map *m);
 	int (*fast)(struct tdpi_op *op, struct tdp_root *root, const struct tdpi_slot *slot,
 		    struct tdpi_map *m);
 	int (*map)(struct tdpi_op *op, struct tdp_root *root, struct tdpi_map *m);

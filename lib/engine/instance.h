@@ -5,6 +5,7 @@
 
 #include "engine/look.h"
 #include "engine/mmio.h"
+#include "engine/straight.h"
 #include "engine/track.h"
 #include "engine/zap.h"
 
@@ -57,6 +58,7 @@ const struct tdpi_engine FMT_NS(engine) = {
 	.root_hw = instance_root_hw,
 	.prot_ok = instance_prot_ok,
 	.fill = fill,
+	.straight = straight,
 	.fast = fast,
 	.map = map,
 	.map_mmio = map_mmio,

@@ -316,8 +316,7 @@ static int map_run(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref, 
 
 	if (end < m->end)
 		end = tdpi_min64(m->end, l.t->gfn + level_pages(level + 1));
-	if (tdpi_invalidated(op->mm, start, end - start, m->seq) ||
-	    tdpi_load_acquire(&l.t->root->invalid)) {
+	if (!may_install(op->mm, l, start, end - start, m->seq)) {
 		tdpi_table_unlock(op->mm, l);
 		return TDP_FAULT_RETRY;
 	}
@@ -449,8 +448,7 @@ static int map_full(struct tdpi_op *op, struct tdpi_table *t, tdpi_entry_t *ref,
 		return TDP_ENOMEM;
 	if (!fault_lock(op, t, &l))
 		goto out;
-	if (tdpi_invalidated(op->mm, m->gfn, ENTRIES, m->seq) ||
-	    tdpi_load_acquire(&t->root->invalid)) {
+	if (!may_install(op->mm, l, m->gfn, ENTRIES, m->seq)) {
 		ret = TDP_FAULT_RETRY;
 	} else if (fmt_kind(tdpi_entry_load(ref), 1) == TDP_ENTRY_EMPTY) {
 		if (!settle_owed(op, l, m->gfn, m->gfn + ENTRIES, seen))

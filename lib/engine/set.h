@@ -79,6 +79,13 @@ static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
 		mm->backend.table_sync(mm->backend_ctx, ref, sizeof(*ref));
 }
 
+/* With the lock of the table that will hold it: may what was looked up at seq still be installed (A4)? */
+static inline bool may_install(const struct tdp_mm *mm, struct tdpi_locked l, tdpi_gfn_t gfn,
+			       uint64_t pages, uint64_t seq)
+{
+	return !tdpi_invalidated(mm, gfn, pages, seq) && !tdpi_load_acquire(&l.t->root->invalid);
+}
+
 /* An entry that was EMPTY or MMIO becomes a leaf or table, complete at once. */
 TDPI_ALWAYS_INLINE void set_present(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *ref,
 				    unsigned level, enum tdp_entry_kind was, uint64_t e, bool leaf)

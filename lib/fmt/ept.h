@@ -185,7 +185,7 @@ static inline uint64_t ept_saved(uint64_t e)
 	return (e & EPT_SAVED_R) >> 58 | (e & EPT_SAVED_XS) >> 53 | (e & EPT_SAVED_XU) >> 47;
 }
 
-static inline uint64_t ept_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+TDPI_ALWAYS_INLINE uint64_t ept_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
 	uint64_t rwx = (a.prot & (TDP_R | TDP_W | TDP_XS)) | (uint64_t)(a.prot & TDP_XU) << 7;
 	uint64_t e = pa | EPT_SVE | ept_from_mt(a.prot) | ept_from_sw(a.prot);

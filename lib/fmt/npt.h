@@ -120,7 +120,7 @@ static inline uint64_t npt_table(tdp_pa_t pa, unsigned level)
  * With the power-on PAT, PCD:PWT select WB, WT, UC-, UC (APM vol. 2, 7.8), the numbers of
  * TDP_MT_*, but for UC- where WC would be: npt_mt_ok() refuses that one.
  */
-static inline uint64_t npt_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+TDPI_ALWAYS_INLINE uint64_t npt_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
 	uint64_t e = pa | NPT_P | NPT_US | (a.prot & TDP_W ? NPT_RW : 0);
 

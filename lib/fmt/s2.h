@@ -158,7 +158,7 @@ static inline uint32_t s2_to_x(uint64_t e)
 	return (e & S2_XN1 ? 0 : TDP_XU) | (!(e & S2_XN1) == !(e & S2_XN0) ? TDP_XS : 0);
 }
 
-static inline uint64_t s2_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+TDPI_ALWAYS_INLINE uint64_t s2_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
 	uint64_t e = pa | S2_VALID | s2_from_mt(a.prot);
 

@@ -134,7 +134,7 @@ static inline uint64_t tst_table(tdp_pa_t pa, unsigned level)
 	return tst_out(pa >> TDP_PAGE_LG2 << TST_PA_SHIFT | TST_TABLE, level);
 }
 
-static inline uint64_t tst_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
+TDPI_ALWAYS_INLINE uint64_t tst_leaf(tdp_pa_t pa, unsigned level, struct tdpi_attr a, unsigned ad)
 {
 	uint64_t v = pa >> TDP_PAGE_LG2 << TST_PA_SHIFT | TST_LEAF;
 

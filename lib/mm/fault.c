@@ -34,19 +34,30 @@ static uint32_t mmio_generation(const struct tdp_mm *mm)
 			  (TDPI_BIT(mm->mmio_gen_bits) - 1));
 }
 
-/* The vCPU's last slot while no slot has changed (Z08), else by bisection. Inside the section, after seq. */
+/* The vCPU's last slot while no slot has changed (Z08); else NULL. Inside the section, after seq. */
+static inline struct tdpi_slot *last_slot(const struct tdp_vcpu *v, uint64_t generation,
+					  uint32_t as_id, tdpi_gfn_t gfn)
+{
+	struct tdpi_slot *slot = v->last_slot;
+
+	/* Its removal would have moved the generation, and waits for this section. */
+	return slot && v->last_generation == generation && slot->as_id == as_id &&
+			       gfn - slot->base < slot->pages
+		       ? slot
+		       : NULL;
+}
+
+/* That, else by bisection. */
 static struct tdpi_slot *find_slot(struct attempt *a)
 {
 	const struct tdp_mm *mm = a->op->mm;
 	uint64_t generation = tdpi_load_acquire(&mm->slot_generation);
-	struct tdpi_slot *slot;
+	struct tdpi_slot *slot = NULL;
 
-	if (a->vcpu && a->vcpu->last_slot && a->vcpu->last_generation == generation) {
-		/* Its removal would have moved the generation, and waits for this section. */
-		slot = a->vcpu->last_slot;
-		if (slot->as_id == a->as_id && a->map.gfn - slot->base < slot->pages)
-			return slot;
-	}
+	if (a->vcpu)
+		slot = last_slot(a->vcpu, generation, a->as_id, a->map.gfn);
+	if (slot)
+		return slot;
 	slot = tdpi_slot_at(mm, a->as_id, a->map.gfn);
 	if (a->vcpu && slot) {
 		a->vcpu->last_slot = slot;
@@ -295,10 +306,30 @@ static int fault_check(const struct tdp_vcpu *v, const struct tdp_fault *f)
 	return v->root ? TDP_OK : TDP_ENOENT;
 }
 
-static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
-			struct tdp_fault_result *r)
+/*
+ * A fault that needs no attempt(): memory is where arithmetic says, and nothing else is there (engine/straight.h). What
+ * it is asked about is in the order of attempt(). TDP_ENOENT: not that simple.
+ */
+static int straight(struct tdp_vcpu *v, struct tdpi_map *m, uint32_t *slot_id)
 {
-	const struct tdp_mm *mm = a->op->mm;
+	const struct tdp_mm *mm = v->mm;
+	const struct tdpi_slot *slot;
+	int ret = TDP_ENOENT;
+
+	tdpi_rcu_lock(mm);
+	m->seq = tdpi_invalidation_seq(mm); /* A4: before the slot */
+	slot = last_slot(v, tdpi_load_acquire(&mm->slot_generation), v->root->as_id, m->gfn);
+	if (slot && !slot->ops.resolve) {
+		ret = mm->engine->straight(v, slot, m);
+		*slot_id = slot->id;
+	}
+	tdpi_rcu_unlock(mm);
+	return ret;
+}
+
+static void fill_result(const struct tdp_mm *mm, const struct tdpi_map *m, uint32_t slot_id,
+			int outcome, tdp_gpa_t gpa, struct tdp_fault_result *r)
+{
 	struct tdp_mapping leaf;
 	uint32_t size = r->size;
 
@@ -306,22 +337,39 @@ static void fill_result(const struct attempt *a, int outcome, tdp_gpa_t gpa,
 	r->size = size;
 	r->gpa = gpa & ~(TDP_PAGE_SIZE - 1);
 	r->lg2 = TDP_PAGE_LG2;
-	r->slot = a->slot_id;
+	r->slot = slot_id;
 	if (outcome != TDP_FAULT_FIXED && outcome != TDP_FAULT_SPURIOUS)
 		return;
-	mm->engine->leaf_info(a->map.leaf, a->map.leaf_level, a->map.gfn, mm->encrypt_mask, &leaf);
+	mm->engine->leaf_info(m->leaf, m->leaf_level, m->gfn, mm->encrypt_mask, &leaf);
 	r->gpa = leaf.gpa;
 	r->lg2 = leaf.lg2;
 	r->pa = leaf.pa;
 	r->prot = leaf.prot;
 }
 
+/* Not zeroed as a whole: that would cost as much as all the rest. */
+static int fault_once(struct tdp_vcpu *v, struct attempt *a)
+{
+	struct tdpi_op op;
+
+	tdpi_op_begin(&op, v->mm, &v->cache, &v->counts);
+	op.vcpu_cookie = v->cookie;
+	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts, TDP_OP_FAULT);
+	a->op = &op;
+	a->vcpu = v;
+	a->root = v->root;
+	a->as_id = v->root->as_id;
+	a->map.young = false;
+	a->map.hold_write = false;
+	a->map.raised = false;
+	return attempt(a, a->map.gfn + 1);
+}
+
 int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_fault_result *result)
 {
 	const struct tdp_fault *f = fault;
 	struct tdp_fault other; /* as an older or newer caller has it */
-	struct attempt a;       /* not zeroed as a whole: that would cost as much as all the rest */
-	struct tdpi_op op;
+	struct attempt a;
 	int ret;
 
 	if (!fault)
@@ -337,26 +385,18 @@ int tdp_fault(struct tdp_vcpu *v, const struct tdp_fault *fault, struct tdp_faul
 		ret = tdpi_cache_topup(v->mm, &v->cache, v->mm->engine->fault_tables);
 	if (ret)
 		return ret;
-	tdpi_op_begin(&op, v->mm, &v->cache, &v->counts);
-	op.vcpu_cookie = v->cookie;
-	tdpi_gather_begin_flush_only(&op.gather, v->mm, &v->counts, TDP_OP_FAULT);
-	a.op = &op;
-	a.vcpu = v;
-	a.root = v->root;
-	a.as_id = v->root->as_id;
 	a.map.gfn = f->gpa >> TDP_PAGE_LG2;
 	a.map.access = f->access;
 	a.map.prefetch = f->flags & TDP_FAULT_PREFETCH;
-	a.map.young = false;
-	a.map.hold_write = false;
-	a.map.raised = false;
-	ret = attempt(&a, a.map.gfn + 1);
+	ret = a.map.prefetch ? TDP_ENOENT : straight(v, &a.map, &a.slot_id);
+	if (tdpi_unlikely(ret == TDP_ENOENT))
+		ret = fault_once(v, &a);
 	if (ret >= 0)
 		tdpi_count(&v->counts, faults[ret], 1);
 	else
 		tdpi_count(&v->counts, fault_errors, 1);
 	if (result)
-		fill_result(&a, ret, f->gpa, result);
+		fill_result(v->mm, &a.map, a.slot_id, ret, f->gpa, result);
 	tdpi_lockcheck(&v->mm->env, TDPI_AT_RETURN);
 	return ret;
 }

@@ -24,6 +24,13 @@ static inline void neighbour_mapped(void)
 	must(guest(0, page(1), TDP_W), "map");
 }
 
+/* Each vCPU has had a fault in the slot, so its next one goes straight. */
+static inline void neighbours_mapped(void)
+{
+	neighbour_mapped();
+	must(guest(1, page(2), TDP_W), "map");
+}
+
 static inline void paged_nothing(void)
 {
 	paged_slot();

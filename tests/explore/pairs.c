@@ -84,6 +84,16 @@ static int page0_cannot_be_written(void)
 	return mapped(0, &m) && m.prot & TDP_W;
 }
 
+/* Who may write is in the log. */
+static int writable_is_logged(void)
+{
+	struct tdp_mapping m;
+	uint64_t log = 0;
+
+	must(tdp_dirty_get(w.vm.mm, w.slot, 0, &log, 1), "get");
+	return mapped(0, &m) && m.prot & TDP_W && !(log & 1);
+}
+
 /* ---- the programs ---- */
 
 static const struct world_program programs[] = {
@@ -95,6 +105,10 @@ static const struct world_program programs[] = {
 	 .build = nothing_mapped,
 	 .judge = neighbours_are_served,
 	 .actor = {guest0_writes, guest1_writes_neighbour}},
+	{.name = "straight beside straight",
+	 .build = neighbours_mapped,
+	 .judge = both_are_served,
+	 .actor = {guest0_writes, guest1_writes}},
 	{.name = "fault beside zap",
 	 .build = neighbour_mapped,
 	 .actor = {guest0_writes, zaps_page}},
@@ -121,6 +135,22 @@ static const struct world_program programs[] = {
 	 .build = cached_everywhere,
 	 .judge = nothing_is_left,
 	 .actor = {guest0_writes, removes_slot}},
+	{.name = "fault beside new owner",
+	 .build = neighbour_mapped,
+	 .judge = page0_is_not_mapped,
+	 .actor = {guest0_writes, gives_page_away}},
+	{.name = "fault beside tracking",
+	 .build = neighbour_mapped,
+	 .judge = page0_cannot_be_written,
+	 .actor = {guest0_writes, tracks_page}},
+	{.name = "fault beside log",
+	 .build = neighbour_mapped,
+	 .judge = writable_is_logged,
+	 .actor = {guest0_writes, logs_by_protection}},
+	{.name = "fault beside invalid root",
+	 .build = neighbour_mapped,
+	 .roots_matter = true,
+	 .actor = {guest0_writes, invalidates_roots}},
 	{.name = "zap beside zap",
 	 .build = cached_everywhere,
 	 .actor = {zaps_page_and_reuses, zaps_page, guest1_looks}},

@@ -374,6 +374,8 @@ static void encryption_bit(void **state)
 	add_slot(&vm, 0, GPA, 4 * MIB, SLOT_PA, 0);
 	assert_int_equal(use(&vm, 0, GPA, TDP_W).pa, SLOT_PA | C_BIT);
 	assert_int_equal(leaf_at(&vm, GPA).pa, SLOT_PA);
+	/* By the short way, too (unit/straight). */
+	assert_int_equal(use(&vm, 0, GPA + 2 * MIB, TDP_W).pa, (SLOT_PA + 2 * MIB) | C_BIT);
 	assert_int_equal(mmio_word(&vm), word);
 	assert_int_equal(tdp_split(vm.mm, 0, range_of(GPA, TEST_PAGE), 12), TDP_OK);
 	assert_int_equal(use(&vm, 0, GPA + TEST_PAGE, TDP_W).pa, (SLOT_PA + TEST_PAGE) | C_BIT);
