@@ -26,6 +26,24 @@ struct scan {
 	uint32_t as_id;
 };
 
+static void scan_over(struct scan *s, struct tdp_range range)
+{
+	free(s->bits);
+	free(s->ages);
+	free(s->model);
+	free(s->used);
+	s->range = range;
+	s->pages = s->range.size / TEST_PAGE;
+	s->words = (s->pages + 63) / 64;
+	s->bits = calloc(s->words, 8);
+	s->ages = malloc(s->pages);
+	s->model = malloc(s->pages);
+	s->used = calloc(s->pages, sizeof(*s->used));
+	assert_true(s->bits && s->ages && s->model && s->used);
+	memset(s->ages, TDP_IDLE_NEVER, s->pages);
+	memset(s->model, TDP_IDLE_NEVER, s->pages);
+}
+
 static void scan_up(struct scan *s, void **state, struct test_vm_options opts)
 {
 	static const uint8_t ages[BUCKETS] = {1, 2, 5, 17, TDP_IDLE_MOST, TDP_IDLE_NEVER};
@@ -48,16 +66,8 @@ static void scan_up(struct scan *s, void **state, struct test_vm_options opts)
 	}
 	assert_int_equal(tdp_vcpu_set_as(s->vm.cpu[1].vcpu, 1), TDP_OK);
 	s->as_id = TDP_AS_ALL;
-	s->range = range_of(FIRST * TEST_PAGE, s->end - s->block + (s->tail - FIRST) * TEST_PAGE);
-	s->pages = s->range.size / TEST_PAGE;
-	s->words = (s->pages + 63) / 64;
-	s->bits = calloc(s->words, 8);
-	s->ages = malloc(s->pages);
-	s->model = malloc(s->pages);
-	s->used = calloc(s->pages, sizeof(*s->used));
-	assert_true(s->bits && s->ages && s->model && s->used);
-	memset(s->ages, TDP_IDLE_NEVER, s->pages);
-	memset(s->model, TDP_IDLE_NEVER, s->pages);
+	scan_over(s,
+		  range_of(FIRST * TEST_PAGE, s->end - s->block + (s->tail - FIRST) * TEST_PAGE));
 	for (unsigned i = 0; i < BUCKETS; i++)
 		s->buckets[i] = (struct tdp_idle_bucket){.pages = 0, .age = ages[i]};
 }
@@ -240,6 +250,32 @@ static void words_of_every_kind(void **state)
 
 			if ((word + round) % 3 == 0 || (bit + round) % 64 == 63 || bit == round * 8)
 				touch(&s, 0, i * TEST_PAGE);
+		}
+		assert_int_equal(tdp_job_step(s.vm.mm, &job), 0);
+		model_scan(&s);
+		compare(&s, round);
+	}
+	scan_down(&s);
+}
+
+/* Many pages, most of them of the same age, and some in use all over them. */
+static void many_pages(void **state)
+{
+	uint64_t pages = 2 * UINT64_C(16384) + 37;
+	struct scan s;
+
+	scan_up(&s, state, (struct test_vm_options){0});
+	scan_over(&s, range_of(0, pages * TEST_PAGE));
+	add_slot(&s.vm, 2, 0, pages * TEST_PAGE, SLOT_PA, TDP_SLOT_FORCE_4K);
+	assert_int_equal(tdp_vcpu_set_as(s.vm.cpu[0].vcpu, 2), TDP_OK);
+	for (unsigned round = 0; round < 3; round++) {
+		struct tdp_job job = job_for(&s, 0);
+
+		for (unsigned i = 0; i < 200; i++) {
+			tdp_gpa_t gpa = test_below(&s.rand, pages) * TEST_PAGE;
+
+			use(&s.vm, 0, gpa, TDP_R);
+			mark(&s, gpa, TEST_PAGE, true);
 		}
 		assert_int_equal(tdp_job_step(s.vm.mm, &job), 0);
 		model_scan(&s);
@@ -446,6 +482,7 @@ int main(void)
 		TEST_CASE(steps_say_the_same),
 		TEST_CASE_IF(idle_tables_are_as_old, has_table_a),
 		TEST_CASE(words_of_every_kind),
+		TEST_CASE(many_pages),
 		TEST_CASE(ages_go_no_further),
 		TEST_CASE(a_huge_page_is_all_young),
 		TEST_CASE(one_walk),
