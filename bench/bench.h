@@ -68,7 +68,9 @@ void floor_close(void);
 #define DONE_SOME 0x400u     /* … of those that were young */
 #define DONE_NONE 0x800u     /* … 0; and a round in which the last page is young or dirty has 1 */
 #define DONE_SUM 0x1000u     /* … the sum of output addresses */
-#define BITS_DONE 0x2000u    /* it is the bitmap that says so */
+#define BITS_DONE 0x2000u    /* it is the bitmap that says so … */
+#define AGES_DONE 0x4000u    /* … or the ages, as well as work.done */
+#define AGE_BEFORE 3
 
 #define LEVEL_4K 0x1u
 #define LEVEL_2M 0x2u
@@ -143,6 +145,7 @@ struct subject {
 	uint64_t *each;
 	uint64_t count; /* of each */
 	uint64_t *bitmap;
+	uint8_t *ages;
 	struct table *table;
 	size_t tables, room;
 	bool whole, logged; /* mapped as `before` says; logging is on */

@@ -34,6 +34,7 @@ struct bench_work {
 		*each; /* … on single pages: these addresses, one call for each, in this order */
 	size_t count;
 	uint64_t *bitmap; /* bit i: 4K page i of the range */
+	uint8_t *ages;    /* byte i: how many scans ago it was young */
 	uint64_t done;    /* out, 0 before: see below */
 };
 
@@ -49,6 +50,7 @@ enum bench_op {
 	BENCH_AGE_EACH,   /* each: the same for one page; done += 1 if it was young */
 	BENCH_TEST_AGE,   /* range: done = 1 if any page is young, else 0 */
 	BENCH_AGE_BITMAP, /* range: as BENCH_AGE, and which ones */
+	BENCH_AGE_AGES, /* range: as BENCH_AGE, and bring the ages up to date; done = how many are 0 */
 	BENCH_WRPROT,     /* range: no page of it is writable */
 	BENCH_LOG_DIRTY,  /* from now on writes are noticed, by the Dirty bit */
 	BENCH_LOG_FAULTS, /* … by faults */

@@ -41,6 +41,7 @@ static struct bench_work all_of(struct subject *b)
 		.each = b->each,
 		.count = b->count,
 		.bitmap = b->bitmap,
+		.ages = b->ages,
 	};
 }
 
@@ -76,6 +77,8 @@ void subject_open(struct subject *b, const struct bench_engine *engine, const st
 	b->entries = b->shape.bytes >> b->shape.page_lg2;
 	pick_pages(b);
 	b->bitmap = zeroed(b->shape.bytes / (64 * 4 * KIB) + 1, 8);
+	if (q->after & AGES_DONE)
+		b->ages = zeroed(b->shape.bytes / (4 * KIB), 1);
 	must(b, engine->create(&b->shape, &b->vm), "create");
 }
 
@@ -84,6 +87,7 @@ void subject_close(struct subject *b)
 	b->engine->destroy(b->vm);
 	free(b->each);
 	free(b->bitmap);
+	free(b->ages);
 	free(b->table);
 }
 
@@ -180,6 +184,8 @@ void subject_prepare(struct subject *b, bool last)
 		map_anew(b);
 	if (b->q->after & BITS_DONE) /* or an answer of the last round would do */
 		memset(b->bitmap, 0, b->shape.bytes / (8 * 4 * KIB));
+	if (b->q->after & AGES_DONE)
+		memset(b->ages, AGE_BEFORE, b->shape.bytes / (4 * KIB));
 	if (before & HOLES)
 		perform(b, BENCH_ZAP_EACH, "zap");
 	if (before & FAULTED)
@@ -243,6 +249,19 @@ static uint64_t bits_set(const struct subject *b)
 	return n;
 }
 
+/* Each page is one scan older, or young: how many are. Else no number that is right. */
+static uint64_t ages_young(const struct subject *b)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < b->shape.bytes / (4 * KIB); i++) {
+		if (b->ages[i] && b->ages[i] != AGE_BEFORE + 1)
+			return ~(uint64_t)0;
+		n += b->ages[i] == 0;
+	}
+	return n;
+}
+
 static bool done_is_right(const struct subject *b, uint64_t done, bool last)
 {
 	unsigned after = b->q->after;
@@ -250,6 +269,8 @@ static bool done_is_right(const struct subject *b, uint64_t done, bool last)
 
 	if (!(after & (DONE_ENTRIES | DONE_SOME | DONE_NONE | DONE_SUM)))
 		return true;
+	if (after & AGES_DONE && done != ages_young(b))
+		return false;
 	if (after & BITS_DONE) {
 		done = bits_set(b);
 		per = ((uint64_t)1 << b->shape.page_lg2) / (4 * KIB);

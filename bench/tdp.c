@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include <tdp/job.h>
 #include <tdp/walk.h>
 
 static const struct tdp_env *env(void)
@@ -310,6 +311,25 @@ static int age_bitmap(struct bench_work *w)
 	return ret < 0 ? ret : 0;
 }
 
+static int age_ages(struct bench_work *w)
+{
+	struct tdp_vm *vm = w->vm;
+	struct tdp_idle_bucket buckets[] = {
+		{.age = 0}, {.age = 1},  {.age = 2},  {.age = 4},
+		{.age = 8}, {.age = 16}, {.age = 64}, {.age = TDP_IDLE_NEVER}};
+	struct tdp_job job = {.size = sizeof(job), .kind = TDP_JOB_AGE, .range = range_of(w)};
+	int ret;
+
+	job.bitmap = w->bitmap;
+	job.words = words_of(w);
+	job.ages = w->ages;
+	job.buckets = buckets;
+	job.bucket_count = sizeof(buckets) / sizeof(*buckets);
+	ret = tdp_job_step(vm->mm, &job);
+	w->done = buckets[0].pages;
+	return ret;
+}
+
 static int write_protect(struct bench_work *w)
 {
 	struct tdp_vm *vm = w->vm;
@@ -486,29 +506,18 @@ const struct bench_engine tdp_engine = {
 	.above = 1u << BENCH_EPT | 1u << BENCH_NPT,
 	.create = create,
 	.destroy = destroy,
-	.op = {[BENCH_FAULT] = fault,
-	       [BENCH_LOOKUP] = lookup,
-	       [BENCH_POPULATE] = populate,
-	       [BENCH_ZAP] = zap,
-	       [BENCH_ZAP_EACH] = zap_each,
-	       [BENCH_TEARDOWN] = teardown,
-	       [BENCH_ZAP_FAST] = zap_fast,
-	       [BENCH_AGE] = age,
-	       [BENCH_AGE_EACH] = age_each,
-	       [BENCH_TEST_AGE] = test_age,
-	       [BENCH_AGE_BITMAP] = age_bitmap,
-	       [BENCH_WRPROT] = write_protect,
-	       [BENCH_LOG_DIRTY] = log_dirty,
-	       [BENCH_LOG_FAULTS] = log_faults,
-	       [BENCH_LOG_LAZY] = log_lazily,
-	       [BENCH_LOG_OFF] = log_off,
-	       [BENCH_HARVEST] = harvest,
-	       [BENCH_CLEAR] = clear,
-	       [BENCH_CLEAR_MASKS] = clear_masks,
-	       [BENCH_SPLIT] = split,
-	       [BENCH_COLLAPSE] = collapse,
-	       [BENCH_SWITCH] = switch_role,
-	       [BENCH_SWITCH_SAME] = switch_same},
+	.op = {[BENCH_FAULT] = fault,           [BENCH_LOOKUP] = lookup,
+	       [BENCH_POPULATE] = populate,     [BENCH_ZAP] = zap,
+	       [BENCH_ZAP_EACH] = zap_each,     [BENCH_TEARDOWN] = teardown,
+	       [BENCH_ZAP_FAST] = zap_fast,     [BENCH_AGE] = age,
+	       [BENCH_AGE_EACH] = age_each,     [BENCH_TEST_AGE] = test_age,
+	       [BENCH_AGE_BITMAP] = age_bitmap, [BENCH_AGE_AGES] = age_ages,
+	       [BENCH_WRPROT] = write_protect,  [BENCH_LOG_DIRTY] = log_dirty,
+	       [BENCH_LOG_FAULTS] = log_faults, [BENCH_LOG_LAZY] = log_lazily,
+	       [BENCH_LOG_OFF] = log_off,       [BENCH_HARVEST] = harvest,
+	       [BENCH_CLEAR] = clear,           [BENCH_CLEAR_MASKS] = clear_masks,
+	       [BENCH_SPLIT] = split,           [BENCH_COLLAPSE] = collapse,
+	       [BENCH_SWITCH] = switch_role,    [BENCH_SWITCH_SAME] = switch_same},
 	.look = look,
 	.counts = counts,
 	.tables = tables,

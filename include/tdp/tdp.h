@@ -454,6 +454,7 @@ TDP_API int tdp_test_age(struct tdp_mm *mm, uint32_t as_id, struct tdp_range ran
 /**
  * Bit i of bitmap: 4K page i of the range is covered by a young leaf. With clear, as tdp_age().
  * words must be exactly range.size / 4096 / 64 rounded up. Returns 1 or 0 as tdp_age().
+ * For how long pages have been idle: TDP_JOB_AGE with ages (job.h).
  */
 TDP_API int tdp_age_bitmap(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range, bool clear,
 			   uint64_t *bitmap, size_t words);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bulk operations in steps. Two kinds: those that walk tables stop where their walk has used up its share
- * (struct tdpi_limit); those that make tables or fill bitmaps do a window of the range at a time.
+ * (struct tdpi_limit); those that make tables or fill bitmaps do a window of the range at a time. Aging with ages is
+ * both, one after the other: no limit cuts off what the walk found, and idle ranges, which it passes by at no cost, are
+ * paid for where their ages change.
  */
 #include <tdp/job.h>
 
+#include "mm/ages.h"
 #include "mm/range.h"
 #include "mm/root.h"
 
@@ -51,6 +54,7 @@ static unsigned passes(const struct tdp_mm *mm, const struct tdp_job *job)
 	case TDP_JOB_ZAP: return 3;
 	case TDP_JOB_COMPACT:
 	case TDP_JOB_COLLAPSE: return mm->levels - 1;
+	case TDP_JOB_AGE: return job->ages ? 2 : 1;
 	default: return 1;
 	}
 }
@@ -111,13 +115,28 @@ static int window_harvest(struct tdp_mm *mm, struct tdp_job *job, struct tdp_ran
 	return TDP_OK;
 }
 
-/* Windows end at multiples of their size, as huge pages do. A harvest's begin at words of its bitmap. */
+static int window_ages(struct tdp_job *job, struct tdp_range r, uint64_t *did)
+{
+	uint64_t first = job->done >> TDP_PAGE_LG2;
+
+	if (first % 64)
+		return TDP_EINVAL;
+	tdpi_ages_take(job->ages + first, job->bitmap + first / 64, r.size >> TDP_PAGE_LG2,
+		       job->buckets, job->bucket_count);
+	*did = r.size;
+	return TDP_OK;
+}
+
+/*
+ * Windows end at multiples of their size: as huge pages do, or, where there is a bitmap, at words of it. A harvest's
+ * range begins with one, so there it is the same.
+ */
 static struct tdp_range next_window(const struct tdp_job *job, uint64_t pages)
 {
 	struct tdp_range r = {job->range.start + job->done, job->range.size - job->done};
 	uint64_t bytes = pages << TDP_PAGE_LG2;
 
-	r.size = tdpi_min64(r.size, bytes - r.start % bytes);
+	r.size = tdpi_min64(r.size, bytes - (job->bitmap ? job->done : r.start) % bytes);
 	return r;
 }
 
@@ -141,6 +160,8 @@ static int window_step(struct tdp_mm *mm, struct tdp_job *job)
 			ret = window_populate(mm, job, r, &did);
 		else if (job->kind == TDP_JOB_SPLIT)
 			ret = window_split(mm, job, r, &did);
+		else if (job->kind == TDP_JOB_AGE)
+			ret = window_ages(job, r, &did);
 		else
 			ret = window_harvest(mm, job, r, &did);
 		job->done += did;
@@ -168,6 +189,10 @@ static bool bitmap_fits(const struct tdp_job *job)
 {
 	bool wanted = job->kind == TDP_JOB_HARVEST || (job->kind == TDP_JOB_AGE && job->bitmap);
 
+	if (job->ages && (job->kind != TDP_JOB_AGE || !job->bitmap))
+		return false;
+	if (!tdpi_ages_buckets_ok(job->buckets, job->bucket_count) || (job->buckets && !job->ages))
+		return false;
 	return wanted ? job->bitmap && job->words == ((job->range.size >> TDP_PAGE_LG2) + 63) / 64
 		      : !job->bitmap && job->words == 0;
 }
@@ -204,25 +229,35 @@ static int check(struct tdp_mm *mm, const struct tdp_job *job, struct tdpi_span 
 		       : TDP_OK;
 }
 
+static bool by_windows(const struct tdp_job *job)
+{
+	switch (job->kind) {
+	case TDP_JOB_POPULATE:
+	case TDP_JOB_SPLIT:
+	case TDP_JOB_HARVEST: return true;
+	case TDP_JOB_AGE: return job->pass == 1;
+	default: return false;
+	}
+}
+
 int tdp_job_step(struct tdp_mm *mm, struct tdp_job *job)
 {
+	bool limited = job && (job->max_entries || job->max_ns);
 	struct tdpi_span span = {0, 0};
 	int ret = check(mm, job, &span);
 
 	if (ret)
 		return ret;
-	if (job->pass == passes(mm, job))
-		return 0;
-	if (job->kind == TDP_JOB_POPULATE || job->kind == TDP_JOB_SPLIT ||
-	    job->kind == TDP_JOB_HARVEST)
-		ret = window_step(mm, job);
-	else
-		ret = walk_step(mm, job, span);
-	if (ret)
-		return ret;
-	if (job->done == job->range.size) {
+	while (job->pass < passes(mm, job)) {
+		ret = by_windows(job) ? window_step(mm, job) : walk_step(mm, job, span);
+		if (ret)
+			return ret;
+		if (job->done < job->range.size)
+			return 1;
 		job->done = 0;
 		job->pass++;
+		if (limited)
+			break;
 	}
 	return job->pass < passes(mm, job);
 }
