@@ -63,6 +63,7 @@ enum bench_op {
 	BENCH_COLLAPSE,    /* range: 512 pages into one; done = how many were made */
 	BENCH_SWITCH, /* count times into another address space, or role; done = tables loaded */
 	BENCH_SWITCH_SAME, /* count times look that nothing has changed; done = count */
+	BENCH_TRIM, /* give back what no table uses; done = bytes that are really there for the VM's tables */
 	BENCH_OPS
 };
 

@@ -3,6 +3,7 @@
 #include "tdp.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <tdp/job.h>
 #include <tdp/walk.h>
@@ -499,6 +500,57 @@ static void tables(void *arg, bench_table_fn *fn, void *fn_arg)
 		die("libtdp: walk: %s", tdp_strerror(ret));
 }
 
+/* ---- memory ---- */
+
+#define CHUNK (2 * MIB) /* of the environment's */
+
+/* What the kernel has given of the chunks that hold the tables. */
+struct resident {
+	uint64_t *chunk; /* addresses, each once */
+	size_t count, room;
+	uint64_t bytes;
+};
+
+static void resident_note(void *arg, uint64_t *entries, unsigned count, unsigned level)
+{
+	uint64_t chunk = (uint64_t)(uintptr_t)entries & ~(CHUNK - 1);
+	unsigned char page[CHUNK / (4 * KIB)];
+	struct resident *r = arg;
+
+	(void)count, (void)level;
+	for (size_t i = r->count; i-- > 0;)
+		if (r->chunk[i] == chunk)
+			return;
+	if (r->count == r->room)
+		die("libtdp: tables outside of its chunks");
+	r->chunk[r->count++] = chunk;
+	if (mincore((void *)(uintptr_t)chunk, CHUNK, page))
+		die("libtdp: a chunk that is not mapped");
+	for (size_t i = 0; i < sizeof(page); i++)
+		r->bytes += (page[i] & 1u) * 4 * KIB;
+}
+
+static int trim(struct bench_work *w)
+{
+	struct tdp_stats stats = {.size = sizeof(stats)};
+	struct tdp_vm *vm = w->vm;
+	struct resident r = {0};
+	int ret = tdp_trim(vm->mm, NULL);
+
+	if (!ret)
+		ret = tdp_stats(vm->mm, &stats);
+	if (ret)
+		return ret;
+	r.room = stats.chunk_bytes / CHUNK;
+	r.chunk = zeroed(r.room + 1, sizeof(*r.chunk));
+	tables(vm, resident_note, &r);
+	if (r.count != r.room)
+		die("libtdp: a chunk without tables is left");
+	w->done = r.bytes;
+	free(r.chunk);
+	return 0;
+}
+
 const struct bench_engine tdp_engine = {
 	.name = "libtdp",
 	.formats = 1u << BENCH_EPT | 1u << BENCH_NPT | 1u << BENCH_S2,
@@ -506,18 +558,31 @@ const struct bench_engine tdp_engine = {
 	.above = 1u << BENCH_EPT | 1u << BENCH_NPT,
 	.create = create,
 	.destroy = destroy,
-	.op = {[BENCH_FAULT] = fault,           [BENCH_LOOKUP] = lookup,
-	       [BENCH_POPULATE] = populate,     [BENCH_ZAP] = zap,
-	       [BENCH_ZAP_EACH] = zap_each,     [BENCH_TEARDOWN] = teardown,
-	       [BENCH_ZAP_FAST] = zap_fast,     [BENCH_AGE] = age,
-	       [BENCH_AGE_EACH] = age_each,     [BENCH_TEST_AGE] = test_age,
-	       [BENCH_AGE_BITMAP] = age_bitmap, [BENCH_AGE_AGES] = age_ages,
-	       [BENCH_WRPROT] = write_protect,  [BENCH_LOG_DIRTY] = log_dirty,
-	       [BENCH_LOG_FAULTS] = log_faults, [BENCH_LOG_LAZY] = log_lazily,
-	       [BENCH_LOG_OFF] = log_off,       [BENCH_HARVEST] = harvest,
-	       [BENCH_CLEAR] = clear,           [BENCH_CLEAR_MASKS] = clear_masks,
-	       [BENCH_SPLIT] = split,           [BENCH_COLLAPSE] = collapse,
-	       [BENCH_SWITCH] = switch_role,    [BENCH_SWITCH_SAME] = switch_same},
+	.op = {[BENCH_FAULT] = fault,
+	       [BENCH_LOOKUP] = lookup,
+	       [BENCH_POPULATE] = populate,
+	       [BENCH_ZAP] = zap,
+	       [BENCH_ZAP_EACH] = zap_each,
+	       [BENCH_TEARDOWN] = teardown,
+	       [BENCH_ZAP_FAST] = zap_fast,
+	       [BENCH_AGE] = age,
+	       [BENCH_AGE_EACH] = age_each,
+	       [BENCH_TEST_AGE] = test_age,
+	       [BENCH_AGE_BITMAP] = age_bitmap,
+	       [BENCH_AGE_AGES] = age_ages,
+	       [BENCH_WRPROT] = write_protect,
+	       [BENCH_LOG_DIRTY] = log_dirty,
+	       [BENCH_LOG_FAULTS] = log_faults,
+	       [BENCH_LOG_LAZY] = log_lazily,
+	       [BENCH_LOG_OFF] = log_off,
+	       [BENCH_HARVEST] = harvest,
+	       [BENCH_CLEAR] = clear,
+	       [BENCH_CLEAR_MASKS] = clear_masks,
+	       [BENCH_SPLIT] = split,
+	       [BENCH_COLLAPSE] = collapse,
+	       [BENCH_SWITCH] = switch_role,
+	       [BENCH_SWITCH_SAME] = switch_same,
+	       [BENCH_TRIM] = trim},
 	.look = look,
 	.counts = counts,
 	.tables = tables,

@@ -51,12 +51,19 @@
 
 /* mem_jemalloc.c */
 void *tdpi_host_chunk_alloc(void *priv, uint64_t size);
+void *tdpi_host_chunk_alloc_on(void *priv, uint64_t size, uint32_t node);
 void tdpi_host_chunk_free(void *priv, void *chunk, uint64_t size);
+void tdpi_host_chunk_unused(void *priv, void *chunk, uint64_t size, uint64_t from, uint64_t end);
 void *tdpi_host_obj_alloc(void *priv, uint64_t size);
 void tdpi_host_obj_free(void *priv, void *obj, uint64_t size);
 #if HOST_ASAN
 void tdpi_host_table_state(void *priv, void *va, uint64_t size, int in_use);
 #endif
+
+/* node.c */
+unsigned tdpi_host_nodes(void); /* that this process may use memory of; 1 where there is but one */
+uint32_t tdpi_host_node(void *priv);
+void tdpi_host_prefer(void *va, uint64_t size, uint32_t node);
 
 /* wait.c */
 void tdpi_host_wait(void *priv, const uint32_t *word, uint32_t value);

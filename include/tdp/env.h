@@ -57,6 +57,11 @@ struct tdp_rcu_ops {
 /** RCU for one thread (or a stopped world): sections cost nothing, defer() calls at once. */
 TDP_API extern const struct tdp_rcu_ops tdp_rcu_single;
 
+/** env->node: no node is nearer than others. */
+#define TDP_NODE_ANY 0xffffffffu
+/** So many nodes are told apart; higher ones share their places: node n is n % TDP_NODES. */
+#define TDP_NODES 8u
+
 enum tdp_log_level { TDP_LOG_BUG = 0, TDP_LOG_WARN = 1, TDP_LOG_INFO = 2 };
 
 /**
@@ -140,6 +145,24 @@ struct tdp_env {
 	 */
 	unsigned (*scan)(void *priv, const uint64_t *words, unsigned from, unsigned end,
 			 uint64_t bits);
+
+	/**
+	 * Optional pair, for hosts whose memory is not equally near: node() [any] says near what the calling thread
+	 * wants the tables that it makes (TDP_NODE_ANY: no wish); a vCPU's thread the node where it runs. Asked
+	 * when tables are taken ahead of need, once for at most 64 of them, never by a fault that has
+	 * its tables. chunk_alloc_on() is as chunk_alloc(), on that node; NULL when it has none there: then tables
+	 * come from any other chunk, or from chunk_alloc(). chunk_free() takes both kinds. A wish makes nothing
+	 * fail that would succeed without.
+	 */
+	uint32_t (*node)(void *priv);
+	void *(*chunk_alloc_on)(void *priv, uint64_t size, uint32_t node);
+
+	/**
+	 * Optional [any]: bytes [from, end) of a chunk, whole pages, hold nothing that the library will read: a host
+	 * that backs memory when it is first written can take what is there. Told by tdp_trim() only; what is
+	 * written later must be kept again, without further notice.
+	 */
+	void (*chunk_unused)(void *priv, void *chunk, uint64_t size, uint64_t from, uint64_t end);
 };
 
 /** fork() with live mms: call around it; forwards to the RCU flavour (see tdp_mm_abandon). */

@@ -22,6 +22,12 @@ TDP_API const struct tdp_env *tdp_posix_env_memb(void);
 TDP_API const struct tdp_env *tdp_posix_env_mb(void);
 TDP_API const struct tdp_env *tdp_posix_env_qsbr(void);
 TDP_API const struct tdp_env *tdp_posix_env_bp(void);
+/*
+ * Where the process may use memory of several NUMA nodes, tables are taken near the thread that asks: env->node
+ * is where it runs just now; the kernel, asked by MPOL_PREFERRED, takes other memory when there is none. Else
+ * both hooks are NULL. tdp_trim() gives pages to the kernel (MADV_DONTNEED); a 2 MiB page that was used in part is
+ * then no longer one, and its unused part is free when the kernel, short of memory, has split it.
+ */
 /** By name: "memb", "mb", "qsbr", "bp"; NULL for another. */
 TDP_API const struct tdp_env *tdp_posix_env(const char *flavour);
 

@@ -362,6 +362,15 @@ TDP_API int tdp_roots_reclaim(struct tdp_mm *mm, uint64_t max_tables);
 TDP_API int tdp_zap_table(struct tdp_mm *mm, tdp_pa_t table);
 /** Free tables in the range that map nothing. Returns how many, or a status. */
 TDP_API int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range);
+/**
+ * Give to the host what no table uses: whole chunks (chunk_free), and pages of others (env->chunk_unused, if it is
+ * there), metadata of theirs included. *bytes (may be NULL): how much; what was told of before and has not been
+ * used since is told again only when more of its chunk has come free. For a VM whose working set is known, or a
+ * host short of memory: tables are taken from there as before. What waits for a grace period, or in
+ * vCPUs for their next fault, stays. Any thread, beside anything; holds off who takes or returns tables for one
+ * chunk at a time. Allocates nothing, changes no mapping; fails only for a bad mm.
+ */
+TDP_API int tdp_trim(struct tdp_mm *mm, uint64_t *bytes);
 
 /* ---- write protection and dirty logging -------------------------------------------------------- */
 

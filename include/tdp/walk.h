@@ -180,6 +180,9 @@ struct tdp_stats {
 	uint64_t root_hits, root_creates;
 	uint64_t table_bytes; /* of tables in use (linked, cached or waiting), 4K each */
 	uint64_t chunk_bytes; /* taken from the host for tables, metadata included */
+	uint64_t spare_bytes; /* of these, pages that could be tables and are none */
+	/* Of table_bytes, on each node (env->node), modulo TDP_NODES; the last: nobody knows where. */
+	uint64_t node_bytes[TDP_NODES + 1];
 	uint64_t yields;
 	/**
 	 * How long faults (and populate) waited for somebody else: for a table's lock, or for a flush owed

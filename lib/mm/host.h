@@ -12,10 +12,11 @@ static inline void *tdpi_obj_alloc(const struct tdp_env *env, uint64_t size)
 	return env->obj_alloc(env->priv, size);
 }
 
-static inline void *tdpi_chunk_alloc(const struct tdp_env *env, uint64_t size)
+static inline void *tdpi_chunk_alloc(const struct tdp_env *env, uint64_t size, uint32_t node)
 {
 	tdpi_lockcheck(env, TDPI_CALL_ALLOC);
-	return env->chunk_alloc(env->priv, size);
+	return node == TDP_NODE_ANY ? env->chunk_alloc(env->priv, size)
+				    : env->chunk_alloc_on(env->priv, size, node);
 }
 
 static inline void tdpi_yield(const struct tdp_env *env)

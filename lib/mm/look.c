@@ -322,7 +322,7 @@ int tdp_stats(struct tdp_mm *mm, struct tdp_stats *stats)
 	stats->root_creates = c.root_creates;
 	stats->yields = c.yields;
 	stats->table_bytes = tdpi_load_relaxed(&mm->tables_taken) * TDP_PAGE_SIZE;
-	stats->chunk_bytes = tdpi_pool_bytes(mm);
+	tdpi_pool_stats(mm, stats);
 	tdpi_for_each_root(mm, root, TDP_AS_ALL, TDPI_ROOTS_ALL)
 	{
 		if (tdpi_load_acquire(&root->invalid))
@@ -358,7 +358,7 @@ int tdp_table_gpa(struct tdp_mm *mm, tdp_pa_t pa, uint32_t index, tdp_gpa_t *gpa
 		return TDP_EINVAL;
 	tdpi_rcu_lock(mm);
 	t = tdpi_pool_find(mm, pa);
-	if (!t || tdpi_load_acquire(&t->state) != TDPI_TABLE_LINKED) {
+	if (!t) {
 		ret = TDP_ENOENT;
 	} else {
 		*gpa = (t->gfn + index * tdpi_level_pages(mm, t->level)) << TDP_PAGE_LG2;

@@ -53,7 +53,7 @@ static int check_env(struct tdp_mm *mm)
 	    !e->obj_alloc || !e->obj_free)
 		return TDP_EINVAL;
 	if (!e->virt_to_phys != !e->phys_to_virt || !e->wait != !e->wake ||
-	    !e->should_yield != !e->yield)
+	    !e->should_yield != !e->yield || !e->node != !e->chunk_alloc_on)
 		return TDP_EINVAL;
 	if (!r->read_lock || !r->read_unlock || !r->defer || !r->synchronize || !r->barrier ||
 	    !r->thread_register || !r->thread_unregister)

@@ -201,7 +201,9 @@ struct tdp_mm {
 	/* pool.c */
 	_Alignas(TDPI_LINE) uint32_t pool_lock;
 	uint32_t chunk_count;
-	struct tdpi_chunk *chunks, *full_chunks;
+	struct tdpi_chunk
+		*chunks[TDP_NODES + 1]; /* with room, by node; the last: of no known one */
+	struct tdpi_chunk *full_chunks;
 	uint64_t tables_taken;
 
 	/* retire.c */

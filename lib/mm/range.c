@@ -129,7 +129,7 @@ int tdp_zap_table(struct tdp_mm *mm, tdp_pa_t pa)
 	tdpi_rcu_lock(mm);
 	t = tdpi_pool_find(mm, pa);
 	/* Linked now and inside the section: neither it nor its parent is freed before the section ends. */
-	if (!t || tdpi_load_acquire(&t->state) != TDPI_TABLE_LINKED)
+	if (!t)
 		ret = TDP_ENOENT;
 	else if (!t->parent)
 		ret = TDP_EINVAL;
@@ -169,6 +169,19 @@ int tdp_compact(struct tdp_mm *mm, uint32_t as_id, struct tdp_range range)
 		n += tdpi_compact_level(&b, as_id, span, level);
 	tdpi_bulk_end(&b);
 	return (int)tdpi_min64(n, INT32_MAX);
+}
+
+int tdp_trim(struct tdp_mm *mm, uint64_t *bytes)
+{
+	int ret = tdpi_mm_check(mm);
+	uint64_t n;
+
+	if (ret)
+		return ret;
+	n = tdpi_pool_trim(mm);
+	if (bytes)
+		*bytes = n;
+	return TDP_OK;
 }
 
 /* ---- write protection ---- */

@@ -83,11 +83,14 @@ static inline void tdpi_table_unlock(const struct tdp_mm *mm, struct tdpi_locked
 /* Take `pages` (a power of two) consecutive, aligned table pages; content undefined. TDP_ENOMEM. */
 int tdpi_pool_take(struct tdp_mm *mm, unsigned pages, struct tdpi_table **first);
 void tdpi_pool_give(struct tdp_mm *mm, struct tdpi_table *t);
-/* The metadata of a page that is (or was) in one of this mm's chunks, NULL for any other address. */
+/* The linked table at an address, NULL: none there. Inside a read section, which keeps it and its chunk. */
 struct tdpi_table *tdpi_pool_find(struct tdp_mm *mm, tdp_pa_t pa);
+/* What no table uses goes to the host. Bytes. Nothing is held. */
+uint64_t tdpi_pool_trim(struct tdp_mm *mm);
 /* All chunks back to the host, whatever is in them (destroy). */
 void tdpi_pool_release(struct tdp_mm *mm);
-uint64_t tdpi_pool_bytes(struct tdp_mm *mm);
+/* What it holds: chunk_bytes, spare_bytes, node_bytes. */
+void tdpi_pool_stats(struct tdp_mm *mm, struct tdp_stats *stats);
 
 /* At least n tables in the cache, or TDP_ENOMEM with the cache as it was. */
 int tdpi_cache_topup(struct tdp_mm *mm, struct tdpi_cache *cache, uint64_t n);

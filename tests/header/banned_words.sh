@@ -24,7 +24,7 @@ rule()
 	# The lock checker sees what goes through these files: locks, sections, what of the host may sleep.
 	words 'tdpi_lock_(cas|xchg|clear)' 'lib/(base/atomic|mm/lock)\.h'
 	words '(->|\.)read_(un)?lock[[:space:]]*\(' 'lib/mm/mm\.h'
-	words '(->|\.)(obj_alloc|chunk_alloc|yield|synchronize|barrier|resolve|release)[[:space:]]*\(' \
+	words '(->|\.)(obj_alloc|chunk_alloc|chunk_alloc_on|yield|synchronize|barrier|resolve|release)[[:space:]]*\(' \
 		'lib/mm/host\.h'
 	# Only gather.c proves a flush, only the lock's own files prove a lock.
 	words 'struct tdpi_flushed[[:space:]]*\)[[:space:]]*\{' 'lib/mm/gather\.c'
@@ -45,6 +45,7 @@ catches lib/mm/lock.c 'static _Thread_local int a;'
 catches lib/mm/gather.c 'x = tdpi_lock_cas(&t->busy, &expected);'
 catches lib/mm/look.c 'mm->rcu.read_unlock();'
 catches lib/mm/slot.c 'p = mm->env.obj_alloc(mm->env.priv, 8);'
+catches lib/mm/pool.c 'p = mm->env.chunk_alloc_on(mm->env.priv, 8, 0);'
 catches lib/engine/iter.h 'env->yield(env->priv);'
 catches lib/mm/fault.c 'ret = slot->ops.resolve (slot->backing_arg);'
 # What is written in a comment or a string is not code.

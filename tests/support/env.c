@@ -31,12 +31,14 @@
 #define SHOW(p, n) ((void)(p), (void)(n))
 #endif
 
-enum page_state { PAGE_NEW = 0, PAGE_IN_USE = 1, PAGE_FREED = 2 };
+/* PAGE_GONE besides: what was there is lost. */
+enum page_state { PAGE_NEW = 0, PAGE_IN_USE = 1, PAGE_FREED = 2, PAGE_GONE = 4 };
 
 struct test_chunk {
 	struct test_chunk *next;
 	unsigned char *base;
 	uint64_t size;
+	uint32_t node;
 	unsigned char state[];
 };
 
@@ -137,9 +139,8 @@ static struct test_chunk **chunk_find(struct test_env *env, const void *va)
 	return *link ? link : NULL;
 }
 
-static void *hook_chunk_alloc(void *priv, uint64_t size)
+static void *chunk_make(struct test_env *env, uint64_t size, uint32_t node)
 {
-	struct test_env *env = priv;
 	struct test_chunk *c;
 	size_t at;
 
@@ -153,6 +154,7 @@ static void *hook_chunk_alloc(void *priv, uint64_t size)
 	if (!c)
 		return NULL;
 	c->size = size;
+	c->node = node;
 	c->base = aligned_alloc((size_t)size, (size_t)size);
 	if (!c->base) {
 		free(c);
@@ -169,6 +171,99 @@ static void *hook_chunk_alloc(void *priv, uint64_t size)
 	atomic_fetch_add(&env->chunk_allocs, 1);
 	atomic_fetch_add(&env->chunk_bytes, size);
 	return c->base;
+}
+
+static void *hook_chunk_alloc(void *priv, uint64_t size)
+{
+	return chunk_make(priv, size, TDP_NODE_ANY);
+}
+
+static _Thread_local uint32_t node_here = TDP_NODE_ANY;
+
+void test_env_set_node(uint32_t node)
+{
+	node_here = node;
+}
+
+static uint32_t hook_node(void *priv)
+{
+	struct test_env *env = priv;
+
+	atomic_fetch_add(&env->node_asked, 1);
+	return node_here;
+}
+
+static void *hook_chunk_alloc_on(void *priv, uint64_t size, uint32_t node)
+{
+	struct test_env *env = priv;
+	void *chunk = NULL;
+
+	if (node >= TEST_NODES) {
+		test_violation(env, "a chunk on node %u", node);
+		return NULL;
+	}
+	if (atomic_fetch_sub(&env->node_room[node], 1) > 0)
+		chunk = chunk_make(env, size, node);
+	if (chunk)
+		atomic_fetch_add(&env->node_chunks[node], 1);
+	else
+		atomic_fetch_add(&env->node_room[node], 1);
+	return chunk;
+}
+
+uint32_t test_env_node_of(struct test_env *env, const void *va)
+{
+	struct test_chunk **link;
+	uint32_t node;
+
+	pthread_mutex_lock(&env->lock);
+	link = chunk_find(env, va);
+	node = link ? (*link)->node : TDP_NODE_ANY;
+	pthread_mutex_unlock(&env->lock);
+	return node;
+}
+
+/* What was there is lost, and seen to be. */
+static void page_lose(struct test_env *env, unsigned char *page, unsigned char *state)
+{
+	if (*state == PAGE_IN_USE)
+		test_violation(env, "table page %p in use is said to be unused", (void *)page);
+	SHOW(page, TEST_PAGE);
+	memset(page, 0xe7, TEST_PAGE);
+	if (*state & PAGE_FREED)
+		HIDE(page, TEST_PAGE);
+	*state |= PAGE_GONE;
+}
+
+static void hook_chunk_unused(void *priv, void *chunk, uint64_t size, uint64_t from, uint64_t end)
+{
+	struct test_env *env = priv;
+	struct test_chunk **link;
+
+	pthread_mutex_lock(&env->lock);
+	link = chunk_find(env, chunk);
+	if (!link || (*link)->base != chunk || (*link)->size != size || from >= end || end > size ||
+	    (from | end) % TEST_PAGE) {
+		test_violation(env, "chunk_unused(%p): no part of a chunk", chunk);
+	} else {
+		for (uint64_t at = from; at < end; at += TEST_PAGE)
+			page_lose(env, (*link)->base + at, &(*link)->state[at / TEST_PAGE]);
+		atomic_fetch_add(&env->unused_pages, (end - from) / TEST_PAGE);
+	}
+	pthread_mutex_unlock(&env->lock);
+}
+
+uint64_t test_env_backed(struct test_env *env)
+{
+	uint64_t pages = 0;
+
+	pthread_mutex_lock(&env->lock);
+	for (size_t i = 0; i < env->chunk_buckets; i++)
+		for (const struct test_chunk *c = env->chunks[i]; c; c = c->next)
+			for (uint64_t page = 0; page < c->size / TEST_PAGE; page++)
+				pages += !(c->state[page] & PAGE_GONE);
+	pthread_mutex_unlock(&env->lock);
+	return pages;
 }
 
 static void hook_chunk_free(void *priv, void *chunk, uint64_t size)
@@ -196,8 +291,12 @@ static void hook_chunk_free(void *priv, void *chunk, uint64_t size)
 		if (c->state[i] == PAGE_IN_USE)
 			test_violation(env, "chunk freed with table page %p in use",
 				       (void *)(c->base + i * TEST_PAGE));
-		if (c->state[i] == PAGE_FREED && env->emu)
+		if (c->state[i] & PAGE_FREED && env->emu)
 			tdp_emu_allow(env->emu, env_pa(env, c->base + i * TEST_PAGE), TEST_PAGE);
+	}
+	if (c->node < TEST_NODES) {
+		atomic_fetch_add(&env->node_room[c->node], 1);
+		atomic_fetch_sub(&env->node_chunks[c->node], 1);
 	}
 	SHOW(c->base, (size_t)size);
 	memset(c->base, 0xdb, (size_t)size);
@@ -275,8 +374,8 @@ static void page_take(struct test_env *env, struct test_chunk *c, unsigned char 
 	if (*state == PAGE_IN_USE)
 		test_violation(env, "table page %p taken twice", (void *)page);
 	SHOW(page, TEST_PAGE);
-	if (*state == PAGE_FREED) {
-		for (i = 0; i < TEST_PAGE; i += sizeof(trap)) {
+	if (*state & PAGE_FREED) {
+		for (i = *state & PAGE_GONE ? TEST_PAGE : 0; i < TEST_PAGE; i += sizeof(trap)) {
 			if (memcmp(page + i, &trap, sizeof(trap)) != 0) {
 				test_violation(env, "freed table page %p was written at %zu",
 					       (void *)page, i);
@@ -444,6 +543,13 @@ int test_env_init(struct test_env *env, uint32_t flags, uint32_t chunk_lg2,
 	env->env.yield = hook_yield;
 	env->env.log = hook_log;
 	env->env.table_state = hook_table_state;
+	env->env.chunk_unused = hook_chunk_unused;
+	if (flags & TEST_ENV_NODES) {
+		env->env.node = hook_node;
+		env->env.chunk_alloc_on = hook_chunk_alloc_on;
+		for (unsigned i = 0; i < TEST_NODES; i++)
+			atomic_store(&env->node_room[i], INT64_MAX / 2);
+	}
 	if (flags & TEST_ENV_WAIT) {
 		env->env.wait = hook_wait;
 		env->env.wake = hook_wake;

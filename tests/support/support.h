@@ -73,6 +73,8 @@ enum test_yield {
 #define TEST_ENV_HOOKS                                                                             \
 	0x2u /* virt_to_phys/phys_to_virt instead of linear_offset (and not identical) */
 #define TEST_ENV_QUIET 0x4u /* do not print violations (tests that provoke them) */
+#define TEST_ENV_NODES 0x8u /* node() and chunk_alloc_on() */
+#define TEST_NODES 16u      /* that there are */
 
 struct test_chunk;
 
@@ -90,6 +92,11 @@ struct test_env {
 	_Atomic uint64_t chunk_bytes, obj_bytes; /* live */
 	_Atomic uint64_t tables, table_pages;    /* in use now, by table_state */
 	_Atomic uint64_t tables_total;           /* ever taken */
+	/* TEST_ENV_NODES: chunks that each has left; how many are taken; how often any was asked for. */
+	_Atomic int64_t node_room[TEST_NODES];
+	_Atomic int64_t node_chunks[TEST_NODES];
+	_Atomic uint64_t node_asked;   /* node() */
+	_Atomic uint64_t unused_pages; /* told by chunk_unused(), all together */
 
 	_Atomic int yield_mode;
 	_Atomic uint64_t yield_n;
@@ -121,6 +128,12 @@ uint64_t test_env_fini(struct test_env *env);
 void *test_env_mem(void *env, tdp_pa_t pa);
 void test_env_fail(struct test_env *env, int64_t n);
 void test_env_yield(struct test_env *env, enum test_yield mode, uint64_t n);
+/* The node that the calling thread is on; TDP_NODE_ANY at first. */
+void test_env_set_node(uint32_t node);
+/* The node of the chunk at va, TDP_NODE_ANY: of none. */
+uint32_t test_env_node_of(struct test_env *env, const void *va);
+/* Pages of chunks that the library has not said are unused, or has taken for tables since. */
+uint64_t test_env_backed(struct test_env *env);
 /* Record that something that must not happen happened. printf-like. */
 void test_violation(struct test_env *env, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -197,7 +210,7 @@ struct test_vm_options {
 	uint32_t max_roots;
 	uint32_t with_caps, without_caps; /* TDP_CAP_*, besides those of the format */
 	uint64_t table_limit;
-	int64_t fail_after; /* as test_env_fail(), from the first allocation on */
+	int64_t fail_after;                /* as test_env_fail(), from the first allocation on */
 	void (*host)(struct tdp_env *env); /* changes the environment before the mm is made */
 	const struct tdp_rcu_ops
 		*rcu; /* NULL: test_rcu. The calling thread must not be registered yet */

@@ -388,7 +388,8 @@ static void call_chunk_alloc(struct scene *s)
 {
 	uint64_t size = s->mm->chunk_mask + 1;
 
-	s->mm->env.chunk_free(s->mm->env.priv, tdpi_chunk_alloc(&s->mm->env, size), size);
+	s->mm->env.chunk_free(s->mm->env.priv, tdpi_chunk_alloc(&s->mm->env, size, TDP_NODE_ANY),
+			      size);
 }
 
 static void call_resolve(struct scene *s)
