@@ -30,6 +30,20 @@ static inline unsigned tdpi_ctz64(uint64_t v)
 	return n;
 }
 
+/* Up to and with the highest bit that is set; 0: none is. */
+static inline unsigned tdpi_bits64(uint64_t v)
+{
+	unsigned n = v != 0;
+
+	for (unsigned step = 32; step; step /= 2) {
+		unsigned shift = v >> step ? step : 0;
+
+		n += shift;
+		v >>= shift;
+	}
+	return n;
+}
+
 static inline unsigned tdpi_popcount64(uint64_t v)
 {
 	unsigned n = 0;

@@ -35,8 +35,7 @@ static void fill_parts(const struct tdp_mm *mm, struct tdpi_table *t, uint64_t l
 
 	for (unsigned i = 0; i < ENTRIES; i++, part = fmt_next(part, below))
 		tdpi_entry_init(&entries[i], part);
-	tdpi_store_relaxed(&t->present, (uint16_t)ENTRIES);
-	t->mmio = 0;
+	table_begins(t, true);
 	if (mm->backend.table_sync)
 		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
 }
@@ -57,8 +56,7 @@ static void fill_split(const struct tdp_mm *mm, struct tdpi_table *top, struct t
 		fill_parts(mm, rest, leaf, level, i * ENTRIES);
 		tdpi_entry_init(&entries[i], fmt_table(tdpi_table_pa(mm, rest), top->level));
 	}
-	tdpi_store_relaxed(&top->present, (uint16_t)ENTRIES);
-	top->mmio = 0;
+	table_begins(top, true);
 	if (mm->backend.table_sync)
 		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
 }

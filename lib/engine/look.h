@@ -269,6 +269,7 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way
 {
 	tdpi_entry_t *entries = tdpi_table_entries(mm, t);
 	unsigned level = t->level, present = 0, mmio = 0;
+	uint32_t parts = 0;
 
 	tdpi_lock(&mm->env, &t->lock, TDPI_LOCK_TABLE);
 	if (cut_meanwhile(way, t)) {
@@ -282,6 +283,7 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way
 		enum tdp_entry_kind kind = fmt_kind(e, level);
 
 		present += kind != TDP_ENTRY_EMPTY;
+		parts |= kind != TDP_ENTRY_EMPTY ? parts_of(i, i) : 0;
 		mmio += kind == TDP_ENTRY_MMIO;
 		if (!fmt_valid(e, level, mm->caps.pa_bits))
 			broken(r, "an entry has a reserved bit or an illegal combination");
@@ -298,6 +300,8 @@ static void check_table(struct tdp_mm *mm, struct tdp_root *root, struct way way
 	}
 	if (present != t->present || mmio != t->mmio)
 		broken(r, "the number of entries in use differs from the count");
+	if (parts & ~t->occupied)
+		broken(r, "an entry is in use in a part of its table that is said to be empty");
 	r->mmio += mmio;
 	tdpi_unlock(&mm->env, &t->lock);
 	for (unsigned i = 0; level > 0 && i < ENTRIES; i++) {

@@ -289,6 +289,8 @@ static tdpi_gfn_t map_row(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t
 	    tdpi_load_acquire(&m->slot->owner))
 		return start;
 	for (tdpi_gfn_t gfn = start; gfn < end && tdpi_entry_load(ref) == empty; gfn++, ref++) {
+		if (ref == first)
+			table_occupy(l.t, parts_of(entry_index(start, 0), entry_index(end - 1, 0)));
 		tdpi_entry_publish(l, ref, e);
 		e = fmt_next(e, 0);
 	}
@@ -410,8 +412,7 @@ static void fill_leaves(struct tdpi_op *op, struct tdpi_table *t, uint64_t e)
 		tdpi_entry_init(&entries[i], e);
 		e = fmt_next(e, 0);
 	}
-	tdpi_store_quiet(&t->present, (uint16_t)ENTRIES);
-	t->mmio = 0;
+	table_begins(t, true);
 	tdpi_count(op->counts, leaves[0], ENTRIES);
 	if (op->mm->backend.table_sync)
 		op->mm->backend.table_sync(op->mm->backend_ctx, entries,

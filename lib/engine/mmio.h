@@ -14,6 +14,7 @@ static int mmio_entry(struct tdpi_op *op, struct tdpi_locked l, tdpi_entry_t *re
 	if (fmt_kind(old, 0) == TDP_ENTRY_LEAF)
 		return TDP_FAULT_RETRY;
 	if (fmt_kind(old, 0) != TDP_ENTRY_MMIO) {
+		table_occupy(l.t, part_of_entry(ref));
 		table_add(l.t, 1);
 		l.t->mmio++;
 		tdpi_count(op->counts, mmio, 1);

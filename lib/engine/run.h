@@ -21,7 +21,7 @@ struct run {
 	tdpi_entry_t *entries;
 	tdpi_gfn_t gfn; /* of entry 0 */
 	unsigned ad;
-	unsigned from, end;   /* entries of the run */
+	unsigned from, end;   /* entries of the run; once locked, without empty ends */
 	unsigned first, last; /* to be flushed, whether changed or not; first > last: none */
 	bool changed;         /* any of them */
 	bool log;             /* somebody logs by Dirty bit */
@@ -58,6 +58,7 @@ TDPI_ALWAYS_INLINE bool run_lock(struct run *r, struct tdpi_table *t, struct run
 
 	if (!tdpi_table_lock(mm, t, &r->l))
 		return false;
+	occupied_run(t, &r->from, &r->end);
 	r->log = tdpi_load_relaxed(&mm->dbit_logs) != 0;
 	if (tdpi_unlikely(r->log))
 		for (unsigned i = 0; i < RUN_WORDS; i++)

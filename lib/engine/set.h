@@ -10,10 +10,67 @@
 #include "engine/iter.h"
 #include "mm/slot.h"
 
+/*
+ * Which parts of a table have something in them, so that loops leave out its empty ends: a guest that is mapped here
+ * and there costs what is there. Never too few: set before the entry is, under the lock; cleared where all of a part
+ * was emptied. Without the lock what was set before is seen, as the entries are.
+ */
+#define PART_LG2 (FMT_INDEX_LG2 > 5 ? FMT_INDEX_LG2 - 5 : 0)
+
+/* Parts of entries first … last. */
+static inline uint32_t parts_of(unsigned first, unsigned last)
+{
+	return (uint32_t)((TDPI_BIT((last >> PART_LG2) + 1) - 1) &
+			  ~(TDPI_BIT(first >> PART_LG2) - 1));
+}
+
+static inline uint32_t part_of_entry(const tdpi_entry_t *ref)
+{
+	return (uint32_t)1 << (((uintptr_t)ref / sizeof(*ref) & (ENTRIES - 1)) >> PART_LG2);
+}
+
+/* Entries [*from, *end) shrink to where something is. */
+static inline void occupied_run(const struct tdpi_table *t, unsigned *from, unsigned *end)
+{
+	uint32_t parts = tdpi_load_relaxed(&t->occupied) & parts_of(*from, *end - 1);
+
+	if (tdpi_likely(parts == parts_of(*from, *end - 1)))
+		return;
+	*from = parts ? (unsigned)tdpi_max64(*from, (uint64_t)tdpi_ctz64(parts) << PART_LG2) : *end;
+	*end = parts ? (unsigned)tdpi_min64(*end, (uint64_t)tdpi_bits64(parts) << PART_LG2) : *end;
+}
+
+/* Entries of these parts are about to be something. */
+static inline void table_occupy(struct tdpi_table *t, uint32_t parts)
+{
+	if ((t->occupied & parts) != parts)
+		tdpi_store_relaxed(&t->occupied, t->occupied | parts);
+}
+
 /* Entries that are not empty; others look without the lock, to steer. */
 static inline void table_add(struct tdpi_table *t, int n)
 {
 	tdpi_store_relaxed(&t->present, (uint16_t)(t->present + n));
+	if (t->present == 0)
+		tdpi_store_relaxed(&t->occupied, 0u);
+}
+
+/* Entries first … last were all emptied. */
+static inline void table_vacate(struct tdpi_table *t, unsigned first, unsigned last)
+{
+	unsigned from = (first + (1u << PART_LG2) - 1) >> PART_LG2, end = (last + 1) >> PART_LG2;
+
+	if (from < end)
+		tdpi_store_relaxed(&t->occupied, t->occupied & ~parts_of(from << PART_LG2,
+									 (end << PART_LG2) - 1));
+}
+
+/* All entries are something, or none is. Nobody can reach the table. */
+static inline void table_begins(struct tdpi_table *t, bool full)
+{
+	tdpi_store_quiet(&t->present, (uint16_t)(full ? ENTRIES : 0));
+	tdpi_store_quiet(&t->occupied, full ? parts_of(0, ENTRIES - 1) : 0u);
+	t->mmio = 0;
 }
 
 static inline void sync_entry(const struct tdp_mm *mm, const tdpi_entry_t *ref)
@@ -32,6 +89,7 @@ TDPI_ALWAYS_INLINE void set_present(struct tdpi_op *op, struct tdpi_locked l, td
 		l.t->mmio--;
 		tdpi_count(op->counts, mmio, -1);
 	} else {
+		table_occupy(l.t, part_of_entry(ref));
 		table_add(l.t, 1);
 	}
 	tdpi_entry_publish(l, ref, e);
@@ -163,7 +221,7 @@ static inline void init_child(const struct tdpi_table *parent, struct tdpi_table
 	unsigned shift = level_shift(parent->level);
 
 	child->level = (uint8_t)(parent->level - 1);
-	child->role = tdp_role_at(parent->role, child->level);
+	child->role = (uint32_t)tdp_role_at(parent->role, child->level);
 	child->gfn = gfn >> shift << shift;
 	child->parent = ref;
 	child->root = parent->root;
@@ -181,8 +239,7 @@ static void fill(const struct tdp_mm *mm, struct tdpi_table *t, unsigned level)
 	TDPI_POINT(WRITE, entries, TDP_PAGE_SIZE);
 	for (unsigned i = 0; i < ENTRIES; i++)
 		tdpi_entry_init(&entries[i], empty);
-	tdpi_store_quiet(&t->present, (uint16_t)0);
-	t->mmio = 0;
+	table_begins(t, false);
 	if (mm->backend.table_sync)
 		mm->backend.table_sync(mm->backend_ctx, entries, ENTRIES * sizeof(*entries));
 }

@@ -17,11 +17,12 @@
  * Who promises that the next write is noticed takes over what others have removed here and not flushed: through
  * that, too, a vCPU could still write.
  */
-static inline void take_over(const struct run *r, struct tdpi_span span, unsigned level)
+static inline void take_over(const struct run *r, const struct iter *it, struct tdpi_span span,
+			     unsigned level)
 {
 	tdpi_gather_owed(&r->op->gather, r->l,
-			 tdpi_max64(r->gfn + r->from * level_pages(level), span.start),
-			 tdpi_min64(r->gfn + r->end * level_pages(level), span.end));
+			 tdpi_max64(r->gfn + it->first * level_pages(level), span.start),
+			 tdpi_min64(r->gfn + (it->last + 1) * level_pages(level), span.end));
 }
 
 /* Clear bits in a present leaf of a run; the answer is what it was before. */
@@ -102,7 +103,7 @@ TDPI_ALWAYS_INLINE bool protect_run(struct tdpi_op *op, struct tdpi_span span, b
 
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
-	take_over(&r, span, level);
+	take_over(&r, it, span, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		tdpi_gfn_t gfn = r.gfn + i * level_pages(level);
 		unsigned n = track || r.log
@@ -243,7 +244,7 @@ TDPI_ALWAYS_INLINE bool harvest_run(struct tdpi_op *op, const struct harvest *h,
 
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
-	take_over(&r, h->span, level);
+	take_over(&r, it, h->span, level);
 	note_levels(&r, level);
 	i = tdpi_entries_scan(&op->mm->env, r.entries, r.from, r.end, bits);
 	for (; (i = tdpi_entries_find(r.entries, i, r.end, bits)) < r.end; i++) {
@@ -323,7 +324,7 @@ TDPI_ALWAYS_INLINE bool rearm_run(struct tdpi_op *op, const struct harvest *h, b
 
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
-	take_over(&r, h->span, level);
+	take_over(&r, it, h->span, level);
 	note_levels(&r, level);
 	for (unsigned i = r.from; i < r.end; i++) {
 		struct tdpi_span part = part_of(h->span, r.gfn + i * level_pages(level), level);
@@ -403,13 +404,15 @@ TDPI_ALWAYS_INLINE unsigned young_from(const tdpi_entry_t *entries, unsigned i, 
 	return i;
 }
 
-/* Of the run. */
-TDPI_ALWAYS_INLINE unsigned first_young(const struct iter *it, unsigned level)
+/* Of the run [i, *end), which loses its empty ends. */
+TDPI_ALWAYS_INLINE unsigned first_young(const struct iter *it, unsigned *end, unsigned level)
 {
-	unsigned i = tdpi_entries_scan(&it->mm->env, it->entries, it->first, it->last + 1,
-				       fmt_a_bits(level));
+	unsigned i = it->first;
 
-	return young_from(it->entries, i, it->last + 1, level);
+	*end = it->last + 1;
+	occupied_run(it->t, &i, end);
+	i = tdpi_entries_scan(&it->mm->env, it->entries, i, *end, fmt_a_bits(level));
+	return young_from(it->entries, i, *end, level);
 }
 
 /* One table's run. False: its table was cut off. */
@@ -419,10 +422,10 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 	uint64_t bits = fmt_a_bits(level), young = 0;
 	struct run r = run_of(op, it);
 	struct run_dirty dirty;
-	unsigned i = first_young(it, level);
+	unsigned end, i = first_young(it, &end, level);
 
 	/* Looking needs no lock: only for a table in which something is young it is taken, and all looked at again. */
-	if (i == r.end)
+	if (i == end)
 		return true;
 	if (!run_lock(&r, it->t, &dirty))
 		return false;
@@ -452,7 +455,7 @@ TDPI_ALWAYS_INLINE bool age_run(struct tdpi_op *op, struct tdpi_span span, struc
 /* The same without changing anything; without a lock, too. True: one is young, and that is all that was asked. */
 static bool look_run(struct tdpi_span span, struct tdpi_age *age, const struct iter *it)
 {
-	unsigned level = it->level, i = first_young(it, level), end = it->last + 1;
+	unsigned level = it->level, end, i = first_young(it, &end, level);
 
 	for (; (i = young_from(it->entries, i, end, level)) < end; i++) {
 		tdpi_gfn_t gfn = it->gfn + (i - it->first) * level_pages(level);

@@ -141,23 +141,26 @@ static unsigned cuts_allowed(const struct tdpi_op *op, unsigned level)
 static bool zap_run(struct zap_run *z, struct iter *it)
 {
 	struct tdpi_op *op = z->op;
-	unsigned cuts = cuts_allowed(op, it->level);
-	tdpi_gfn_t gfn = it->gfn,
-		   end = it->gfn + (it->last - it->first + 1) * level_pages(it->level);
+	unsigned cuts = cuts_allowed(op, it->level), from = it->first, end = it->last + 1;
+	tdpi_gfn_t gfn = it->gfn, behind = gfn + (end - from) * level_pages(it->level);
 
 	if (!tdpi_table_lock(op->mm, it->t, &z->l))
 		return false;
 	z->cut = NULL;
 	if (!op->gather.quiet)
 		tdpi_gather_owed(&op->gather, z->l, tdpi_max64(gfn, z->span.start),
-				 tdpi_min64(end, z->span.end));
-	for (unsigned i = it->first; i <= it->last; i++, gfn += level_pages(it->level)) {
+				 tdpi_min64(behind, z->span.end));
+	occupied_run(it->t, &from, &end);
+	gfn += (from - it->first) * level_pages(it->level);
+	for (unsigned i = from; i < end; i++, gfn += level_pages(it->level)) {
 		cuts -= zap_entry(z, &it->entries[i], gfn);
 		if (cuts == 0) {
 			it->end = tdpi_min64(gfn + level_pages(it->level), it->end);
 			break;
 		}
 	}
+	if (it->level == 0)
+		table_vacate(it->t, it->first, it->last);
 	iter_knows_cuts(it);
 	tdpi_table_unlock(op->mm, z->l);
 	while (z->cut) {

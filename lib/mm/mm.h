@@ -50,8 +50,9 @@ struct tdpi_table {
 	uint16_t removals; /* so far: tells a filler that its flush was in time */
 	uint8_t cached;    /* levels of the leaves that vCPUs can have cached here (mm/gather.h) */
 	uint8_t idle; /* while A of the parent entry is clear: nothing below is young (engine/idle.h) */
-	uint64_t gfn; /* of entry 0 */
-	tdp_role_t role;
+	uint64_t gfn;         /* of entry 0 */
+	uint32_t role;        /* a tdp_role_t: all its fields are in 32 bits */
+	uint32_t occupied;    /* parts of the entries in which something may stand (engine/set.h) */
 	uint64_t owed;        /* ticket of the latest removal, 0: none ever (mm/gather.h) */
 	tdpi_entry_t *parent; /* the entry that points here, NULL for a root */
 	struct tdp_root *root;

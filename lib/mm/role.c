@@ -24,6 +24,10 @@ enum {
 TDPI_STATIC_ASSERT(TDP_LEVELS_MAX <= MAX_levels && TDP_AS_MAX <= MAX_as_id &&
 			   TDP_FMT_COUNT <= MAX_format,
 		   "each field holds all its values");
+#define X(name, shift, width)                                                                      \
+	TDPI_STATIC_ASSERT((shift) + (width) <= 32, "tdpi_table.role holds it");
+ROLE_FIELDS(X)
+#undef X
 
 #define FIELD(name, value) ((tdp_role_t)((value)&MAX_##name) << SHIFT_##name)
 #define GET(role, name) ((uint32_t)((role) >> SHIFT_##name) & MAX_##name)

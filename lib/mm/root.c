@@ -156,7 +156,7 @@ static int root_make(struct tdp_mm *mm, tdp_role_t role, struct tdp_root **out)
 		mm->engine->fill(mm, t, top);
 		t->level = (uint8_t)top;
 		t->cached = (uint8_t)TDPI_BIT(top);
-		t->role = role;
+		t->role = (uint32_t)role;
 		t->gfn = (uint64_t)i << tdpi_level_shift(mm, top + 1);
 		t->root = root;
 		tdpi_store_release(&t->state, (uint8_t)TDPI_TABLE_LINKED);
