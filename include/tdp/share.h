@@ -65,8 +65,8 @@ TDP_API int tdp_share_help(struct tdp_share *share, uint64_t max_parts);
  * it, and others are not (TDP_ENOMEM as well). *count (may be NULL): as in struct tdp_job, the sum of what was done.
  *
  * Flushes: one for each call that did any part, where the plain call takes one; so for each thread, if helpers
- * do not ask for few parts at a time; and one if tables over several parts go. HARVEST: one for each part with a dirty page. AGE with TDP_MM_AGE_TABLES:
- * tables are found idle only in the parts of one call at a time, others are merely aged.
+ * do not ask for few parts at a time; and one if tables over several parts go. HARVEST: one for each part with a
+ * dirty page. AGE with TDP_MM_AGE_TABLES: tables are found idle by one call at a time, the others merely age.
  */
 TDP_API int tdp_share_finish(struct tdp_share *share, uint64_t *count);
 
