@@ -105,6 +105,9 @@ extern const struct question fault_questions[], zap_questions[], age_questions[]
 	huge_questions[], look_questions[], memory_questions[], latency_questions[],
 	yield_questions[];
 const struct question *scale_questions(unsigned threads);
+const struct question *helped_questions(void);
+const struct question *question_named(const struct question *family, const char *name,
+				      const char *variant);
 
 struct setting {
 	struct bench_shape shape;

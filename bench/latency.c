@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include <tdp/job.h>
-
 #define OWN ((uint64_t)1 << 46) /* the vCPU's own slot */
 #define OWN_PAGES (GIB / TDP_PAGE_SIZE)
 #define SAMPLES ((size_t)1 << 21) /* of a round; what comes after is not kept */
@@ -116,32 +114,14 @@ static void *fault_all_the_time(void *arg)
 
 /* ---- the other thread ---- */
 
-static int kind_of(enum bench_op op)
-{
-	return op == BENCH_ZAP        ? TDP_JOB_ZAP
-	       : op == BENCH_HARVEST  ? TDP_JOB_HARVEST
-	       : op == BENCH_COLLAPSE ? TDP_JOB_COLLAPSE
-	       : op == BENCH_AGE      ? TDP_JOB_AGE
-				      : TDP_JOB_WRITE_PROTECT;
-}
-
 /* The longest call, in seconds: what anybody waits for who waits for it to return. */
 static double in_steps(struct line *line, struct bench_work *work)
 {
-	struct tdp_job job = {
-		.size = sizeof(job),
-		.kind = (uint32_t)kind_of(line->b.q->op),
-		.range = {0, work->bytes},
-		.max_ns = STEP_NS,
-	};
+	struct tdp_job job = tdp_job_of(line->b.q->op, work);
 	double longest = 0;
 	int ret;
 
-	if (job.kind == TDP_JOB_HARVEST) {
-		job.slot = line->vm->slot;
-		job.bitmap = work->bitmap;
-		job.words = work->bytes / TDP_PAGE_SIZE / 64;
-	}
+	job.max_ns = STEP_NS;
 	do {
 		double begin = now(), ran = thread_now(), took;
 

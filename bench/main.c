@@ -17,9 +17,17 @@ const struct bench_engine *engines[ENGINES_MAX] = {&tdp_engine};
 unsigned engine_count = 1;
 
 static const struct question *families[] = {
-	fault_questions, zap_questions,  age_questions,    dirty_questions,
-	huge_questions,  look_questions, memory_questions, latency_questions,
-	yield_questions, NULL, /* scale_questions() */
+	fault_questions,
+	zap_questions,
+	age_questions,
+	dirty_questions,
+	huge_questions,
+	look_questions,
+	memory_questions,
+	latency_questions,
+	yield_questions,
+	NULL,
+	NULL, /* helped_questions(), scale_questions() */
 };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 
@@ -346,6 +354,7 @@ int main(int argc, char **argv)
 			THREADS_MAX);
 		return 2;
 	}
+	families[FAMILIES - 2] = helped_questions();
 	families[FAMILIES - 1] = scale_questions(base.threads);
 	own_sizes();
 	if (!tell_open(json))

@@ -29,14 +29,13 @@ static const struct scaled {
 
 static void measure(const struct question *q, const struct setting *s);
 
-static const struct question *base_of(const struct scaled *one)
+const struct question *question_named(const struct question *family, const char *name,
+				      const char *variant)
 {
-	const struct question *q = one->family;
-
-	while (strcmp(q->name, one->name) != 0 ||
-	       (one->variant && (!q->variant || strcmp(q->variant, one->variant) != 0)))
-		q++;
-	return q;
+	while (strcmp(family->name, name) != 0 ||
+	       (variant && (!family->variant || strcmp(family->variant, variant) != 0)))
+		family++;
+	return family;
 }
 
 const struct question *scale_questions(unsigned threads)
@@ -44,7 +43,8 @@ const struct question *scale_questions(unsigned threads)
 	struct question *all = zeroed(2 * SCALED + 1, sizeof(*all)), *q = all;
 
 	for (size_t i = 0; i < SCALED; i++) {
-		const struct question *of = base_of(&scaled[i]);
+		const struct scaled *one = &scaled[i];
+		const struct question *of = question_named(one->family, one->name, one->variant);
 
 		for (int in_turn = 0; in_turn <= (of->single && !of->asked); in_turn++, q++) {
 			char *name = zeroed(64, 1);

@@ -405,6 +405,29 @@ static int collapse(struct bench_work *w)
 	return tdp_collapse(vm->mm, 0, range_of(w), 0, &w->done);
 }
 
+struct tdp_job tdp_job_of(enum bench_op op, const struct bench_work *w)
+{
+	static const uint8_t kinds[BENCH_OPS] = {
+		[BENCH_POPULATE] = TDP_JOB_POPULATE, [BENCH_ZAP] = TDP_JOB_ZAP,
+		[BENCH_AGE] = TDP_JOB_AGE,           [BENCH_WRPROT] = TDP_JOB_WRITE_PROTECT,
+		[BENCH_HARVEST] = TDP_JOB_HARVEST,   [BENCH_SPLIT] = TDP_JOB_SPLIT,
+		[BENCH_COLLAPSE] = TDP_JOB_COLLAPSE,
+	};
+	const struct tdp_vm *vm = w->vm;
+	struct tdp_job job = {.size = sizeof(job), .kind = kinds[op], .range = range_of(w)};
+
+	if (op == BENCH_POPULATE)
+		job.flags = TDP_POPULATE_YOUNG;
+	if (op == BENCH_SPLIT)
+		job.lg2 = vm->shape.page_lg2 - 9;
+	if (op == BENCH_HARVEST) {
+		job.slot = vm->slot;
+		job.bitmap = w->bitmap;
+		job.words = words_of(w);
+	}
+	return job;
+}
+
 static int switch_role(struct bench_work *w)
 {
 	struct tdp_vm *vm = w->vm;

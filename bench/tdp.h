@@ -5,6 +5,7 @@
 
 #include "bench.h"
 
+#include <tdp/job.h>
 #include <tdp/posix.h>
 #include <tdp/tdp.h>
 
@@ -17,5 +18,8 @@ struct tdp_vm {
 	struct tdp_env env; /* of a host that is asked whether to give way: */
 	uint64_t asks;      /* how often */
 };
+
+/* What the operation is as a job. Only those that can be one. */
+struct tdp_job tdp_job_of(enum bench_op op, const struct bench_work *w);
 
 #endif

@@ -46,12 +46,11 @@ static inline unsigned tdpi_bits64(uint64_t v)
 
 static inline unsigned tdpi_popcount64(uint64_t v)
 {
-	unsigned n = 0;
-
-	/* The builtin may become a libgcc call (__popcountdi2), too. */
-	for (; v; v &= v - 1)
-		n++;
-	return n;
+	/* The builtin may become a libgcc call (__popcountdi2), too. Sums of 2, 4, 8 bits; then of all bytes. */
+	v -= v >> 1 & UINT64_C(0x5555555555555555);
+	v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+	v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
 }
 
 static inline uint64_t tdpi_rotl64(uint64_t v, unsigned n)

@@ -5,7 +5,7 @@
  * both, one after the other: no limit cuts off what the walk found, and idle ranges, which it passes by at no cost, are
  * paid for where their ages change.
  */
-#include <tdp/job.h>
+#include "mm/job.h"
 
 #include "mm/ages.h"
 #include "mm/range.h"
@@ -59,26 +59,65 @@ static unsigned passes(const struct tdp_mm *mm, const struct tdp_job *job)
 	}
 }
 
-static int walk_step(struct tdp_mm *mm, struct tdp_job *job, struct tdpi_span span)
+enum tdp_op tdpi_job_op(const struct tdp_job *job)
 {
 	static const uint8_t op[] = {[TDP_JOB_ZAP] = TDP_OP_ZAP,
 				     [TDP_JOB_COMPACT] = TDP_OP_COMPACT,
 				     [TDP_JOB_WRITE_PROTECT] = TDP_OP_WRITE_PROTECT,
 				     [TDP_JOB_AGE] = TDP_OP_AGE,
 				     [TDP_JOB_COLLAPSE] = TDP_OP_COLLAPSE};
+
+	return (enum tdp_op)op[job->kind];
+}
+
+static int walk_step(struct tdp_mm *mm, struct tdp_job *job, struct tdpi_span span)
+{
 	struct tdpi_limit limit = {.max_entries = job->max_entries, .max_ns = job->max_ns};
 	struct tdpi_bulk b;
 	int ret;
 
 	limit.from = span.start + (job->done >> TDP_PAGE_LG2);
 	limit.stop = TDPI_GFN_NONE;
-	tdpi_bulk_begin(&b, mm, (enum tdp_op)op[job->kind]);
+	tdpi_bulk_begin(&b, mm, tdpi_job_op(job));
 	b.op.limit = &limit;
 	ret = walk_part(&b, job, span);
 	tdpi_bulk_end(&b);
 	if (!ret)
 		job->done = (tdpi_min64(limit.stop, span.end) - span.start) << TDP_PAGE_LG2;
 	return ret;
+}
+
+/* ---- the same kinds, cut into parts of the range instead ---- */
+
+static int walk_passes(struct tdpi_bulk *b, struct tdp_job *job, struct tdpi_span span,
+		       unsigned from, unsigned end)
+{
+	int ret = TDP_OK;
+
+	for (job->pass = from; !ret && job->pass < end; job->pass++)
+		ret = walk_part(b, job, span);
+	return ret;
+}
+
+int tdpi_job_part(struct tdpi_bulk *b, struct tdp_job *job, struct tdpi_span span, unsigned level)
+{
+	/* A part is all that one pass of a zap needs: small tables go with the larger ones above them. */
+	if (job->kind == TDP_JOB_ZAP)
+		return walk_passes(b, job, span, 1, 2);
+	return walk_passes(b, job, span, 0, (unsigned)tdpi_min64(level, passes(b->op.mm, job)));
+}
+
+int tdpi_job_above(struct tdpi_bulk *b, struct tdp_job *job, struct tdpi_span span, unsigned level)
+{
+	switch (job->kind) {
+	case TDP_JOB_ZAP:
+		/* Where young pages are remembered all tables stay. */
+		if (job->flags & TDP_ZAP_KEEP_YOUNG || !tdpi_zap_high(b->op.mm, span))
+			return TDP_OK;
+		return walk_passes(b, job, span, 2, 3);
+	case TDP_JOB_COMPACT: return walk_passes(b, job, span, level, passes(b->op.mm, job));
+	default: return TDP_OK;
+	}
 }
 
 /* ---- kinds that work on windows of pages ---- */
@@ -140,7 +179,7 @@ static struct tdp_range next_window(const struct tdp_job *job, uint64_t pages)
 	return r;
 }
 
-static int window_step(struct tdp_mm *mm, struct tdp_job *job)
+int tdpi_job_windows(struct tdp_mm *mm, struct tdp_job *job)
 {
 	const struct tdp_env *env = &mm->env;
 	uint64_t start = job->max_ns ? env->now(env->priv) : 0, left = ~(uint64_t)0;
@@ -175,6 +214,17 @@ static int window_step(struct tdp_mm *mm, struct tdp_job *job)
 
 /* ---- both ---- */
 
+bool tdpi_job_walks(const struct tdp_job *job)
+{
+	switch (job->kind) {
+	case TDP_JOB_POPULATE:
+	case TDP_JOB_SPLIT:
+	case TDP_JOB_HARVEST: return false;
+	case TDP_JOB_AGE: return job->pass == 0;
+	default: return true;
+	}
+}
+
 static uint32_t flags_of(const struct tdp_job *job)
 {
 	switch (job->kind) {
@@ -208,7 +258,7 @@ static int check_range(struct tdp_mm *mm, const struct tdp_job *job, struct tdpi
 	return job->range.start + job->range.size < job->range.start ? TDP_ERANGE : TDP_OK;
 }
 
-static int check(struct tdp_mm *mm, const struct tdp_job *job, struct tdpi_span *span)
+int tdpi_job_check(struct tdp_mm *mm, const struct tdp_job *job, struct tdpi_span *span)
 {
 	int ret = tdpi_mm_check(mm);
 
@@ -229,27 +279,16 @@ static int check(struct tdp_mm *mm, const struct tdp_job *job, struct tdpi_span 
 		       : TDP_OK;
 }
 
-static bool by_windows(const struct tdp_job *job)
-{
-	switch (job->kind) {
-	case TDP_JOB_POPULATE:
-	case TDP_JOB_SPLIT:
-	case TDP_JOB_HARVEST: return true;
-	case TDP_JOB_AGE: return job->pass == 1;
-	default: return false;
-	}
-}
-
 int tdp_job_step(struct tdp_mm *mm, struct tdp_job *job)
 {
 	bool limited = job && (job->max_entries || job->max_ns);
 	struct tdpi_span span = {0, 0};
-	int ret = check(mm, job, &span);
+	int ret = tdpi_job_check(mm, job, &span);
 
 	if (ret)
 		return ret;
 	while (job->pass < passes(mm, job)) {
-		ret = by_windows(job) ? window_step(mm, job) : walk_step(mm, job, span);
+		ret = tdpi_job_walks(job) ? walk_step(mm, job, span) : tdpi_job_windows(mm, job);
 		if (ret)
 			return ret;
 		if (job->done < job->range.size)

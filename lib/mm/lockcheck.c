@@ -38,6 +38,7 @@ static const struct rule {
 	[TDPI_CALL_FLUSH_BEGIN] = {"the beginning of a flush", SLOTS | TICKET, ANYWHERE},
 	[TDPI_CALL_FLUSH_WAIT] = {"waiting for a flush", SLOTS | TICKET, OUTSIDE},
 	[TDPI_CALL_COLLECTED] = {"waiting for dirty bits", TICKET, OUTSIDE},
+	[TDPI_CALL_HELPERS] = {"waiting for helpers", 0, OUTSIDE},
 	[TDPI_AT_DROP] = {"the drop of a lock", 0, ANYWHERE},
 	[TDPI_AT_SECTION_END] = {"the end of a read-side section", SLOTS | TICKET, ANYWHERE},
 	[TDPI_AT_OPERATION_END] = {"the end of an operation", SLOTS, OUTSIDE},

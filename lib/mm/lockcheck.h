@@ -43,6 +43,7 @@ enum tdpi_locking {
 	TDPI_CALL_FLUSH_BEGIN,
 	TDPI_CALL_FLUSH_WAIT,
 	TDPI_CALL_COLLECTED,
+	TDPI_CALL_HELPERS,
 	/* Where something must have been left, or taken. */
 	TDPI_AT_DROP,
 	TDPI_AT_SECTION_END,

@@ -19,7 +19,7 @@ static int topup_edges(struct tdp_mm *mm, struct tdpi_bulk *b, uint32_t as_id,
 /* ---- zap ---- */
 
 /* The highest pass only pays where a whole entry above the usual cut lies in the range. */
-static bool wants_high_cut(const struct tdp_mm *mm, struct tdpi_span span)
+bool tdpi_zap_high(const struct tdp_mm *mm, struct tdpi_span span)
 {
 	unsigned level = 3;
 
@@ -40,12 +40,15 @@ void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, 
 		    unsigned cut_level, bool high)
 {
 	struct tdp_mm *mm = b->op.mm;
+	bool before = false;
 
 	/* Invalid roots too: their leaves still point at memory that is about to go. */
 	tdpi_for_each_root_inside(mm, root, as_id, TDPI_ROOTS_ALL)
 	{
 		/* vCPUs can flush what the root before this one owes while we walk; else one flush is for all. */
-		tdpi_gather_ahead(&b->op.gather);
+		if (before)
+			tdpi_gather_ahead(&b->op.gather);
+		before = true;
 		tdpi_limit_root(&b->op);
 		mm->engine->zap(&b->op, root, span, flags, cut_level);
 		if (high)
@@ -62,7 +65,7 @@ int tdpi_zap(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span
 	tdpi_bulk_begin(&b, mm, op);
 	ret = tdpi_zap_prepare(&b, as_id, span, flags);
 	if (!ret)
-		tdpi_zap_roots(&b, as_id, span, flags, 2, wants_high_cut(mm, span));
+		tdpi_zap_roots(&b, as_id, span, flags, 2, tdpi_zap_high(mm, span));
 	tdpi_bulk_end(&b);
 	return ret;
 }

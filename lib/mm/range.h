@@ -15,6 +15,8 @@ int tdpi_zap(struct tdp_mm *mm, enum tdp_op op, uint32_t as_id, struct tdpi_span
 int tdpi_zap_prepare(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags);
 void tdpi_zap_roots(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span, uint32_t flags,
 		    unsigned cut_level, bool high);
+/* Does the range hold subtrees above cut level 2? */
+bool tdpi_zap_high(const struct tdp_mm *mm, struct tdpi_span span);
 /* Tables below `level` that map nothing; how many went. */
 uint64_t tdpi_compact_level(struct tdpi_bulk *b, uint32_t as_id, struct tdpi_span span,
 			    unsigned level);

@@ -22,7 +22,7 @@ exported()
 }
 
 include=$TDP_SOURCE_DIR/include/tdp
-headers="$include/base.h $include/env.h $include/backend.h $include/tdp.h $include/walk.h $include/decode.h $include/gate.h $include/job.h"
+headers="$include/base.h $include/env.h $include/backend.h $include/tdp.h $include/walk.h $include/decode.h $include/gate.h $include/job.h $include/share.h"
 
 # same NAME OBJECT HEADER...: print the difference, fail when there is one.
 same()

@@ -37,7 +37,8 @@ TDP_BENCH=$bench TDP_BUILD_ROOT=$scratch sh "$TDP_SOURCE_DIR/bench/run.sh" --no-
 for name in fault_seq fault_rand populate zap_range zap_page teardown fast_zap age_all age_none age_sparse age_page \
 	age_bitmap age_idle test_age wrprot dirty_arm harvest clear_range clear_mask split collapse lookup_seq \
 	lookup_rand role_switch memory yield_check latency_under_zap scale2_fault_seq scale2_zap_range scale2_age_all \
-	scale2_wrprot scale2_harvest scale2_lookup_seq scale2_split scale2_collapse; do
+	scale2_wrprot scale2_harvest scale2_lookup_seq scale2_split scale2_collapse helped_zap_range \
+	helped_populate helped_age_all helped_wrprot helped_harvest helped_split helped_collapse; do
 	holds "$all" "$name for every format" \
 		"[.results[] | select(.name == \"$name\") | .format] | unique == [\"ept\", \"npt\", \"s2\"]"
 	grep -q "^$name " "$scratch/table" || { echo "$name is not in the table"; failed=1; }

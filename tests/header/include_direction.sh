@@ -23,7 +23,7 @@ rule()
 		return "<[a-zA-Z_0-9/.-]+\\.h>|\"[a-z_0-9]+\\.h\""
 	}
 	BEGIN {
-		free = "<(stdbool|stddef|stdint)\\.h>|<tdp/(base|env|backend|tdp|walk|decode|gate|job)\\.h>"
+		free = "<(stdbool|stddef|stdint)\\.h>|<tdp/(base|env|backend|tdp|walk|decode|gate|job|share)\\.h>"
 	}
 	{ files[NR] = $0; there[$0] = 1 }
 	END {

@@ -9,6 +9,8 @@
 
 #include <sched.h>
 
+#include <tdp/share.h>
+
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
 #elif defined(__has_feature)
@@ -200,6 +202,42 @@ static void done_is_flushed(void **state)
 	vm_down(&spy.vm);
 }
 
+/* S1: a part, behind the number of those that are left. Nothing else stands between the bitmap and its reader. */
+static struct tdp_share share;
+static uint64_t bits;
+
+static int helps(struct test_vm *vm)
+{
+	(void)vm;
+	return tdp_share_help(&share, 0);
+}
+
+static int owns(struct test_vm *vm)
+{
+	int ret = tdp_share_finish(&share, NULL);
+
+	(void)vm;
+	return ret == TDP_OK && bits == 1 ? TDP_OK : TDP_EIO;
+}
+
+static void a_part_is_complete(void **state)
+{
+	struct tdp_job job = {.size = (uint32_t)sizeof(job), .kind = TDP_JOB_HARVEST};
+
+	up(state, 4 * TEST_PAGE);
+	ready_to_fault();
+	assert_int_equal(tdp_slot_find(spy.vm.mm, 0, GIB, &job.slot, NULL), TDP_OK);
+	assert_int_equal(tdp_dirty_log(spy.vm.mm, job.slot, TDP_LOG_WRPROT), TDP_OK);
+	assert_int_equal(first_page(&spy.vm), TDP_FAULT_FIXED);
+	bits = 0;
+	job.range = range_of(0, 4 * TEST_PAGE);
+	job.bitmap = &bits;
+	job.words = 1;
+	assert_int_equal(tdp_share_begin(spy.vm.mm, &share, &job), TDP_OK);
+	one_then_other(helps, owns, TDP_OK);
+	vm_down(&spy.vm);
+}
+
 int main(void)
 {
 	static const struct test_case cases[] = {
@@ -208,6 +246,7 @@ int main(void)
 		TEST_CASE_IF(a_root_is_complete, first_format),
 		TEST_CASE_IF(a_root_on_the_list_is_complete, first_format),
 		TEST_CASE_IF(done_is_flushed, first_format),
+		TEST_CASE_IF(a_part_is_complete, first_format),
 	};
 
 #ifndef UNDER_TSAN

@@ -334,16 +334,11 @@ static void upper_tables_go_too(void **state)
 int main(void)
 {
 	static const struct test_case cases[] = {
-		TEST_CASE(steps_are_short),
-		TEST_CASE(collapse_gets_past_refusals),
-		TEST_CASE(time_ends_a_step),
-		TEST_CASE(time_ends_a_zap),
-		TEST_CASE(no_clock_no_time),
-		TEST_CASE(each_step_is_flushed),
-		TEST_CASE(each_step_protects),
-		TEST_CASE(a_busy_guest_does_not_hold_it_up),
-		TEST_CASE(every_root_is_walked),
-		TEST_CASE_IF(upper_tables_go_too, three_levels),
+		TEST_CASE(steps_are_short),      TEST_CASE(collapse_gets_past_refusals),
+		TEST_CASE(time_ends_a_step),     TEST_CASE(time_ends_a_zap),
+		TEST_CASE(no_clock_no_time),     TEST_CASE(each_step_is_flushed),
+		TEST_CASE(each_step_protects),   TEST_CASE(a_busy_guest_does_not_hold_it_up),
+		TEST_CASE(every_root_is_walked), TEST_CASE_IF(upper_tables_go_too, three_levels),
 	};
 
 	return test_run("job_steps", cases, ARRAY_LEN(cases));
