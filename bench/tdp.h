@@ -19,6 +19,12 @@ struct tdp_vm {
 	uint64_t asks;      /* how often */
 };
 
+/* tdp_look.c: the engine's functions of these names. */
+void tdp_vm_look(void *vm, uint64_t gpa, struct bench_seen *seen);
+void tdp_vm_counts(void *vm, struct bench_counts *out);
+void tdp_vm_tables(void *vm, bench_table_fn *fn, void *arg);
+int tdp_vm_trim(struct bench_work *w);
+
 /* What the operation is as a job. Only those that can be one. */
 struct tdp_job tdp_job_of(enum bench_op op, const struct bench_work *w);
 
