@@ -347,7 +347,11 @@ static void manage_once(struct mix *m, struct test_rand *rand)
 		break;
 	case 10: manage_slot(m); break;
 	case 11: must(m, "write_protect", tdp_write_protect(mm, 0, ram)); break;
-	case 12: must(m, "compact", tdp_compact(mm, 0, paged)); break;
+	case 12:
+		must(m, "compact", tdp_compact(mm, 0, paged));
+		if (test_one_in(rand, 4))
+			must(m, "trim", tdp_trim(mm, NULL));
+		break;
 	case 13: manage_tracking(m, paged); break;
 	case 14: manage_table(m, rand); break;
 	case 15: must(m, "age_bitmap", age_bits(mm, ram)); break;
