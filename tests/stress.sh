@@ -48,9 +48,11 @@ build=${TDP_BUILD_ROOT:-$source/build}/$preset
 log=$build/stress.log
 mkdir -p "$build"
 echo "building $preset"
-{ cmake -S "$source" --preset "$preset" -B "$build" &&
+# Several at once in one build directory (a format each) build one after the other.
+{ flock 9 &&
+	cmake -S "$source" --preset "$preset" -B "$build" &&
 	cmake --build "$build" -j "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)" --target test_race_mix
-} >"$log" 2>&1 || { tail -n 20 "$log"; exit 1; }
+} 9>"$build/stress.lock" >"$log" 2>&1 || { tail -n 20 "$log"; exit 1; }
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
